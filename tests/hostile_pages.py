@@ -131,7 +131,9 @@ def hostile_run(output: Path, payload: str) -> RunDirectory:
     rungs = [rung_of(run, name, payload) for name in names]
     rungs.append(RungRecord(name=payload, status="skipped", reason=payload))
     rungs.append(RungRecord(name=payload + "!", status="failed", reason=payload))
-    answer = Recommendation(rung=names[1], sentence=payload, reasons=(payload, payload))
+    answer = Recommendation(
+        rung=names[1], sentence=payload, reasons=(payload, payload), warnings=(payload,)
+    )
     LadderRecord(
         task=payload, split=payload, metric=payload, target=0.5, alpha=0.05,
         examples={payload: 2}, model=model_of(payload), template=template_of(payload),
@@ -170,7 +172,8 @@ def rung_of(run: RunDirectory, name: str, payload: str) -> RungRecord:
     ).write(folder.suite("suite"))  # fmt: skip
     samples = [
         SampleRecord(
-            id=f"{payload}{index}", group=payload, prompt=payload, prediction=payload,
+            id=f"{payload}{index}", group=payload, prediction=payload,
+            prompt=f"<|im_start|>user\n{payload}<|im_end|>" if index % 2 else payload,
             references=(payload, payload), scores={payload: 0.5}, finish="length",
             choices=(payload, f"{payload}?"), words=(f"{payload}.", payload),
             likelihoods=(-1.0, -2.0), extracted={payload: payload},
@@ -189,6 +192,7 @@ def rung_of(run: RunDirectory, name: str, payload: str) -> RungRecord:
     )  # fmt: skip
     forgot.write(folder.forgetting)
     training.write(folder.training)
+    write_json(folder.model / "adapter_config.json", {payload: payload})
     write_lines(folder.metrics, [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}])
     gain = Comparison(
         baseline=payload,
@@ -201,8 +205,8 @@ def rung_of(run: RunDirectory, name: str, payload: str) -> RungRecord:
         n=2,
     )
     return RungRecord(
-        name=name, status="done", metric=metric, metrics=(metric,), gain=gain, forgetting=forgot,
-        train_seconds=1.0, evaluate_seconds=1.0, training=training,
+        name=name, status="done", unusable=payload, metric=metric, metrics=(metric,), gain=gain,
+        forgetting=forgot, train_seconds=1.0, evaluate_seconds=1.0, training=training,
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ MAX_CHARACTERS = 4_000
 MAX_PROMPT = 24_000
 """Maximum characters of a prompt."""
 MAX_PAGE = 6_000_000
-"""Maximum characters on a page of many examples and systems; longer texts are truncated."""
+"""Maximum characters of all answers, and of all prompts, on a page; longer ones are truncated."""
 _BEGINNING = 0.25
 """The share of a truncated message kept from its start; the question is at its end."""
 _EXCERPT = 160
@@ -156,14 +156,16 @@ def collect_examples(content: Content) -> Examples:
     picked = [
         each for task, share in zip(joined, shares, strict=True) for each in _picked(task, share)
     ]
-    longest = MAX_PAGE // (max(1, len(picked)) * (2 * len(systems) + 2))
+    room = MAX_PAGE // max(1, len(picked))
+    longest = min(MAX_CHARACTERS, room // (len(systems) + 2))
+    longest_prompt = min(MAX_PROMPT, room // max(1, len(systems)))
     return Examples(
         systems=names,
         noun="rung" if content.ladder else "run",
         recommended=recommended,
         tasks=tuple(dict.fromkeys(each.task for each in picked)),
         total=sum(map(len, joined)),
-        rows=tuple(each.shown(longest) for each in picked),
+        rows=tuple(each.shown(longest, longest_prompt) for each in picked),
     )
 
 
@@ -194,16 +196,15 @@ class _Joined:
     def right(self) -> bool | None:
         return all(score == 1 for score in self.scores) if self.is_binary else None
 
-    def shown(self, most: int) -> SideBySide:
-        """The example as shown on the page, with texts of at most ``most`` characters."""
+    def shown(self, longest: int, longest_prompt: int) -> SideBySide:
+        """The example as shown on the page, with texts of at most so many characters."""
         first = next(sample for sample in self.samples if sample)
-        longest = min(MAX_CHARACTERS, most)
         return SideBySide(
             number=self.number,
             id=first.id,
             task=self.task,
             metric=self.metric.name if self.metric else "",
-            prompts=self._prompts(min(MAX_PROMPT, most)),
+            prompts=self._prompts(longest_prompt),
             asked=prompt_end(first.prompt, self.ending, _EXCERPT),
             references=tuple(_clip(reference, longest) for reference in first.references),
             choices=(choices := _choices(first, longest)),
@@ -216,11 +217,15 @@ class _Joined:
     def _prompts(self, longest: int) -> tuple[Prompt, ...]:
         """Each different prompt with the systems that got it."""
         asked: dict[str, list[str]] = {}
-        given = [(s, sample) for s, sample in zip(self.systems, self.samples, strict=True) if sample]
+        given = [
+            (s, sample) for s, sample in zip(self.systems, self.samples, strict=True) if sample
+        ]
         models = [(system, sample) for system, sample in given if not system.is_baseline]
         for system, sample in models or given:
             asked.setdefault(sample.prompt, []).append(system.name)
-        return tuple(Prompt(tuple(names), _messages(text, longest)) for text, names in asked.items())
+        return tuple(
+            Prompt(tuple(names), _messages(text, longest)) for text, names in asked.items()
+        )
 
     def _score(self, sample: SampleRecord) -> float | None:
         return sample.scores.get(self.metric.name) if self.metric else None

@@ -19,7 +19,7 @@ from luthier.reports.format import format_percent, format_value
 from luthier.reports.rows import detectable_text
 
 _MANIFEST_DEPTH = 3
-_CONTAMINATED_SHOWN = 10
+_CONTAMINATED_SHOWN = 4
 _VALUES_SHOWN = 10
 
 

@@ -105,7 +105,7 @@ def _without_choice(ladder: LadderRecord, measured: Sequence[_Measured], noun: s
     if all(m.rung.unusable for m in measured):
         return "No rung can be recommended: none gives answers that can be used"
     best = _best(measured)
-    reached = f"{best.rung.name} {_verb(best.metric)} {result_words(best.metric, noun)}"
+    reached = f"{best.rung.name}, {_verb(best.metric)} {result_words(best.metric, noun)}"
     if ladder.target is not None:
         wanted = f"{words_of(ladder.metric).title} {ladder.target:g}"
         return f"No rung reaches the target of {wanted}: the best, {reached}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ from pathlib import Path
 
 from luthier.core.files import read_json
 from luthier.models.bundled import BUNDLED_MODELS
-from luthier.models.resolve import is_hub_id
 from luthier.records.evaluation import ModelStamp
 from luthier.reports.card_code import (
     OWN_ADAPTER,
@@ -27,6 +27,8 @@ from luthier.reports.messages import PROMPT, messages_of
 
 _FORMS = {"adapter_config.json": PEFT_ADAPTER, "config.json": WHOLE_MODEL}
 _LIBRARIES = {PEFT_ADAPTER: "peft", WHOLE_MODEL: "transformers"}
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+"""A revision that only models of the Hub have."""
 _SEQ2SEQ = "ForConditionalGeneration"
 
 
@@ -120,7 +122,7 @@ def _base(model: ModelStamp) -> tuple[Base, str]:
             "slightly."
         )
         return Base(bundled.upstream, on_hub=True, auto_class=auto_class), note
-    on_hub = is_hub_id(model.id)
+    on_hub = _COMMIT.fullmatch(model.revision) is not None
     revision = model.revision if on_hub else ""
     return Base(model.id, on_hub=on_hub, auto_class=auto_class, revision=revision), ""
 

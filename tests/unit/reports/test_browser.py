@@ -28,7 +28,7 @@ SCRIPT = """
 const seen = {};
 const ids = () => [...document.querySelectorAll("#list h3")].map((node) => node.textContent);
 const look = (name) => { seen[name] = {
-  ids: ids(),
+  ids: ids().map((text) => text.split(" ")[1]),
   count: document.getElementById("count").textContent,
   page: document.getElementById("page").textContent,
   overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
@@ -38,11 +38,11 @@ const set = (id, value, event) => {
   node.value = value;
   node.dispatchEvent(new Event(event));
 };
+look("spread");
+set("filter", "all", "change");
 look("start");
 document.getElementById("next").click();
 look("second");
-set("filter", "spread", "change");
-look("spread");
 set("filter", "regressed", "change");
 look("regressed");
 set("filter", "all", "change");
@@ -65,7 +65,7 @@ for (const shown of ["all", "right", "wrong"]) {
   filter.value = shown;
   filter.dispatchEvent(new Event("change"));
   seen[shown] = [document.getElementById("count").textContent, count("table.choices"),
-    count("tr.accepted"), count("td small")];
+    count("tr.accepted"), count("td.picked"), count(".sign.right"), count(".sign.wrong")];
 }
 const out = document.createElement("pre");
 out.id = "seen";
@@ -108,11 +108,11 @@ def test_choices_are_shown_and_filtered_by_right_and_wrong(
         line |= {"prediction": chosen, "references": ["0"], "scores": {"rougeL": float(number < 6)}}
         lines[number] = line
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    # Count, tables, right choices, and those that were chosen.
+    # Count, tables, right choices, those that were chosen, and signs of right and wrong answers.
     assert used(tune_run, CHOICES, tmp_path) == {
-        "all": ["9 examples", 9, 9, 9],
-        "right": ["6 examples", 6, 6, 6],
-        "wrong": ["3 examples", 3, 3, 3],
+        "all": ["9 examples", 9, 9, 9, 6, 3],
+        "right": ["6 examples", 6, 6, 6, 6, 0],
+        "wrong": ["3 examples", 3, 3, 3, 0, 3],
     }
 
 

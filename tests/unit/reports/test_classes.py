@@ -189,7 +189,7 @@ def test_a_report_shows_them(tune_run: RunDirectory) -> None:
     details = {"by_class": report_of(HOSTILE), "reliability": trusted()}
     stored.model_copy(update=details).write(path)
     html, markdown = (each.read_text(encoding="utf-8") for each in write_report(tune_run))
-    assert "<summary>By class: " in html
+    assert 'id="classes"' in html
     assert 'class="confusion"' in html
     assert "Reliability of" in html
     assert "<script>alert" not in html

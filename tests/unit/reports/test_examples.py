@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import dataclasses
 import json
+from math import e
 from typing import Any
+
+import pytest
 
 from luthier.records.ladder import LadderRecord
 from luthier.records.run_directory import RunDirectory
 from luthier.reports.content import read_content
-from luthier.reports.examples import MAX_CHARACTERS, MAX_EXAMPLES, collect_examples
+from luthier.reports.examples import MAX_CHARACTERS, MAX_EXAMPLES, MAX_PROMPT, collect_examples
 from luthier.reports.fair_shares import fair_shares
+from luthier.reports.messages import Message
 
 TASK = "python-docstrings"
 
@@ -32,8 +37,39 @@ def test_outputs_of_all_rungs_are_joined_by_id(adapt_run: RunDirectory) -> None:
     )
 
 
-def test_the_prompt_shown_is_the_one_of_the_cheapest_rung(adapt_run: RunDirectory) -> None:
-    assert "Return the sum" not in collect_examples(read_content(adapt_run)).rows[0].prompt
+def test_each_different_prompt_is_shown_with_its_rungs(adapt_run: RunDirectory) -> None:
+    prompts = collect_examples(read_content(adapt_run)).rows[0].prompts
+    assert [prompt.systems for prompt in prompts] == [
+        ("zero-shot", "prompt-tuning", "lora"),
+        ("one-shot",),
+        ("few-shot",),
+    ]
+    assert all("Return the sum" not in message.text for message in prompts[0].messages)
+    assert any("Return the sum" in message.text for message in prompts[2].messages)
+
+
+def test_a_prompt_of_a_baseline_is_shown_if_there_is_no_other(adapt_run: RunDirectory) -> None:
+    content = read_content(adapt_run)
+    first, *others = content.systems
+    renamed = dataclasses.replace(first, name="nearest")
+    mixed = collect_examples(dataclasses.replace(content, systems=(renamed, *others)))
+    named = {name for prompt in mixed.rows[0].prompts for name in prompt.systems}
+    assert named == set(mixed.systems) - {"nearest"}
+    only = collect_examples(dataclasses.replace(content, systems=(renamed,)))
+    assert only.rows[0].prompts[0].systems == ("nearest",)
+
+
+def test_the_first_view_holds_the_largest_differences(adapt_run: RunDirectory) -> None:
+    examples = collect_examples(read_content(adapt_run))
+    spreads = [row.spread for row in examples.first(10)]
+    assert spreads == sorted((row.spread for row in examples.rows), reverse=True)[:10]
+    assert [row.number for row in examples.rows] == list(range(1, 129))
+
+
+def test_where_nothing_differs_the_first_rows_come_first(tune_run: RunDirectory) -> None:
+    examples = collect_examples(read_content(tune_run))
+    assert not examples.has_differences
+    assert examples.first(3) == list(examples.rows[:3])
 
 
 def test_spread_and_regression_follow_the_scores(adapt_run: RunDirectory) -> None:
@@ -120,8 +156,20 @@ def test_choices_stand_with_their_likelihoods(tune_run: RunDirectory) -> None:
     assert (wrong.outputs[0].likelihoods, right.outputs[0].likelihoods) == ((-2.0, -1.0), ())
     assert (wrong.right, right.right, examples.has_right) == (False, True, True)
     assert wrong.asked.endswith("question 0?")
-    assert wrong.prompt.endswith("question 0?")
-    assert len(wrong.prompt) < MAX_CHARACTERS + 100
+    (prompt,) = wrong.prompts
+    assert prompt.messages == (Message("prompt", "p" * 10_000 + " question 0?"),)
+    assert (wrong.outputs[0].right, right.outputs[0].right) == (False, True)
+    assert wrong.outputs[0].probabilities == pytest.approx((1 / (1 + e), e / (1 + e)))
+    assert right.outputs[0].probabilities == ()
+
+
+def test_only_the_middle_of_a_very_long_message_is_left_out(tune_run: RunDirectory) -> None:
+    line = choice(0, chosen=1) | {"prompt": "start " + "p" * MAX_PROMPT + " end?"}
+    write(tune_run, [line])
+    (message,) = collect_examples(read_content(tune_run)).rows[0].prompts[0].messages
+    assert message.text.startswith("start pp")
+    assert message.text.endswith("pp end?")
+    assert " … [11 characters omitted] … " in message.text
 
 
 def test_of_too_many_the_telling_ones_are_shown(tune_run: RunDirectory) -> None:

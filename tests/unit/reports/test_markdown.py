@@ -12,10 +12,16 @@ def markdown_of(run: RunDirectory) -> str:
     return write_report(run)[1].read_text(encoding="utf-8")
 
 
-def test_it_begins_with_the_recommendation(adapt_run: RunDirectory) -> None:
-    lines = markdown_of(adapt_run).splitlines()
-    assert lines[0] == r"# Use lora: it is the cheapest rung that reaches rougeL 0.250."
-    assert lines[2].startswith("- It gains 0.070 over prompt-tuning")
+def test_it_begins_with_headline_facts_doubts_and_recommendation(adapt_run: RunDirectory) -> None:
+    ladder = LadderRecord.read(adapt_run.ladder)
+    answer = ladder.recommendation.model_copy(update={"warnings": ("Few *examples*.",)})
+    ladder.model_copy(update={"recommendation": answer}).write(adapt_run.ladder)
+    lines = [line for line in markdown_of(adapt_run).splitlines() if line]
+    assert lines[0] == "# Tune with LoRA: ROUGE-L 0.28, against 0.17 with examples in the prompt"
+    assert "data: python-docstrings, 960 training examples" in lines[1]
+    assert lines[3] == r"- Few \*examples\*."
+    assert lines[4] == "Use lora: it is the cheapest rung that reaches rougeL 0.250."
+    assert lines[5].startswith("- It gains 0.070 over prompt-tuning")
 
 
 def test_the_ladder_is_a_table_of_eight_columns(adapt_run: RunDirectory) -> None:
@@ -33,7 +39,9 @@ def test_it_holds_the_same_facts_as_the_page(adapt_run: RunDirectory) -> None:
     text = markdown_of(adapt_run)
     for fact in ("5f0c1be6a7d2e934", "paired permutation", "Template hash", "trained", "+0.021"):
         assert escape_markdown(fact) in text, fact
-    assert "max_grad_norm: 1.0" in text
+    assert "max_grad_norm" not in text  # neither the configuration nor the manifest
+    assert "memory_bytes" not in text
+    assert text.splitlines()[-1].startswith("- manifest.json: ")
 
 
 def test_a_tune_run_has_no_ladder(tune_run: RunDirectory) -> None:

@@ -55,7 +55,7 @@ def test_a_plot_says_what_it_shows_to_those_who_do_not_see_it(ladder: LadderReco
 
 def test_ids_are_unique_over_all_plots(ladder: LadderRecord) -> None:
     curve = LossCurve(((1, 3.0), (2, 2.0)), ((2, 2.5),))
-    plots = [*ladder_plots(ladder), loss_plot("a", curve), loss_plot("b", curve)]
+    plots = [*ladder_plots(ladder), loss_plot({"a": curve}), loss_plot({"b": curve})]
     ids = [node.get("id") for plot in plots if plot for node in ET.fromstring(plot.svg).iter()]
     given = [each for each in ids if each]
     assert len(given) == len(set(given))
@@ -103,7 +103,7 @@ def test_what_was_not_measured_is_not_drawn(ladder: LadderRecord) -> None:
 
 def test_loss_plot_of_a_long_run_stays_small() -> None:
     curve = LossCurve(tuple((step, 2.0 + step % 7) for step in range(1, 50_001)), ())
-    plot = loss_plot("lora", curve)
+    plot = loss_plot({"lora": curve})
     assert plot
     assert len(plot.svg) < 60_000
 
@@ -113,13 +113,29 @@ def test_loss_plot_of_a_long_run_stays_small() -> None:
     [(((1, 2.0),), ()), ((), ((1, 2.0),)), (((1, 2.0), (2, 1.0)), ((2, 1.5),))],
 )
 def test_either_curve_may_be_missing(training: Any, validation: Any) -> None:
-    plot = loss_plot("lora", LossCurve(training, validation))
+    plot = loss_plot({"lora": LossCurve(training, validation)})
     assert plot
     assert "optimizer step" in texts(plot.svg)
 
 
+def test_one_plot_holds_the_losses_of_all_rungs() -> None:
+    curve = LossCurve(((1, 3.0), (2, 2.0)), ((2, 2.5),))
+    names = ["lora", "prompt-tuning", "full", "_hidden"]
+    plot = loss_plot(dict.fromkeys(names, curve), "lora")
+    assert plot
+    assert plot.title == "Loss while tuning"
+    shown = [text.strip() for text in texts(plot.svg)]
+    assert [shown.count(name) for name in names] == [1, 1, 1, 1]
+    root = ET.fromstring(plot.svg)
+    assert "lora training 3 to 2, validation 2.5 to 2.5" in (root.findtext(f"{NS}desc") or "")
+    assert "var(--accent" in plot.svg  # the recommended one
+    without = loss_plot(dict.fromkeys(names, curve))
+    assert without
+    assert "var(--accent" not in without.svg
+
+
 def test_no_curve_no_plot() -> None:
-    assert loss_plot("lora", LossCurve((), ())) is None
+    assert loss_plot({"lora": LossCurve((), ())}) is None
 
 
 @pytest.mark.filterwarnings("error")
