@@ -126,7 +126,9 @@ def _require_question(profile: DataProfile, name: str) -> None:
             "no column can be the right answer: none has few distinct values, and there is at most "
             f"one text; the columns are {columns}",
             where=name,
-            fix="name it with --label COLUMN, or add a column with the answers",
+            fix="name it with --label COLUMN, or add a column with the answers"
+            if len(profile.columns) > 1
+            else "add a column with the answers; of text files, make a folder for each label",
         )
     if not profile.texts:
         raise DataError(
