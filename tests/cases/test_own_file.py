@@ -90,7 +90,9 @@ SHAPES: dict[str, Callable[[list[Row]], bytes]] = {
     "utf16.csv": lambda rows: lines_of(rows, "\t").encode("utf-16"),
     "latin1.csv": lambda rows: lines_of(rows).encode("cp1252", "replace"),
     "semicolon.csv": lambda rows: lines_of(rows, ";").encode(),
-    "tabs.tsv": lambda rows: lines_of(rows, "\t").encode(),
+    "tabs.tsv": lambda rows: "\n".join(
+        "\t".join(cells) for cells in (rows[0], *(row.values() for row in rows))
+    ).encode(),
 }
 
 
@@ -180,12 +182,16 @@ def test_a_file_without_rows_is_refused_with_a_way_out(
 def test_a_very_long_row_is_said_before_training(
     call: Call, tickets: list[Row], tiny_llama: Path
 ) -> None:
-    tickets[7]["body"] += " and so on" * 9_000
+    for place in (3, 5, 9):
+        tickets[place]["body"] += " and so on" * 9_000
     Path("long.csv").write_text(lines_of(tickets), encoding="utf-8")
     assert call("init", "long.csv").code == 0
     outcome = call("adapt", "task.yaml", "--dry-run", "--model", str(tiny_llama))
-    assert "long.csv:9" in f"{outcome.out}{outcome.err}"
-    assert "Traceback" not in outcome.err
+    assert outcome.code == DataError.exit_code
+    named = re.findall(r"long\.csv:(\d+).{0,3}the prompt has|at: long\.csv:(\d+)", outcome.err)
+    assert {line for pair in named for line in pair if line} <= {"5", "7", "11"}
+    assert named
+    assert "evaluate.too_long=drop leaves such test examples out" in outcome.err
 
 
 def test_a_question_of_the_subject_only_repeats(
