@@ -214,3 +214,41 @@ def _on_a_terminal(arguments: list[str], typed: str) -> str:
             said += piece
     os.close(ours)
     return said.decode()
+
+
+def test_near_duplicates_are_shown(call: Call, in_tmp_path: Path) -> None:
+    things = ("lamp", "tent", "desk", "rug", "stove", "clock", "chair", "table", "shelf", "box")
+    bodies = [
+        f"My {thing} is broken and the old {thing} was better {copy}"
+        for thing in things
+        for copy in range(12)
+    ]
+    rows = [
+        {"body": body, "queue": QUEUES[n % 4], "customer": f"C{n % 41}"}
+        for n, body in enumerate(bodies)
+    ]
+    write(Path("t.csv"), rows)
+    outcome = call("init", "t.csv", "--group", "")
+    assert outcome.code == 0, outcome.err
+    shown = " ".join(outcome.out.split())
+    assert "All rows are near-duplicates of others, such as t.csv:2 and t.csv:3" in shown
+    assert "they stay in one split." in shown
+    chained = call("init", "t.csv", "-o", "other.yaml")
+    assert "through customer they would chain most rows" in " ".join(chained.out.split())
+    found = call("init", "t.csv", "-o", "third.yaml", "--json").document
+    assert found["near_duplicates"]["is_chained_by_groups"] is True
+
+
+def test_a_question_that_repeats_lacks_a_column(call: Call, tickets: Path) -> None:
+    rows = [{**row, "subject": f"My order {n % 9}"} for n, row in enumerate(ROWS)]
+    write(tickets, rows)
+    outcome = call("init", "tickets.csv", "--text", "subject")
+    assert "the question may lack a column" in " ".join(outcome.out.split())
+
+
+def test_no_line_ends_in_blanks(call: Call, tickets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    for command in (("init", "tickets.csv"), ("data", "show", "task.yaml")):
+        outcome = call(*command)
+        assert outcome.code == 0, outcome.err
+        assert not [line for line in outcome.out.splitlines() if line != line.rstrip()]

@@ -77,6 +77,7 @@ def benchmark(
     resolved = configure(config, {**(overrides or {}), **given})
     selection = _with_settings(select_tasks(resolved.evaluate.tasks), resolved, console)
     prepared = _prepare(selection, resolved, console)
+    _require_unseen(targets, prepared, resolved, console)
     return tuple(
         _measure(target, resolved, prepared, selection, console) for target in targets or (None,)
     )
@@ -196,8 +197,7 @@ def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Me
     found.require_present(config.output)
     run, tuned = found.run, found.tuned
     if run:
-        asked = {"evaluate": config.evaluate.model_dump(mode="json")}
-        config = stored_config(run, asked, alike=config, parts=("model",))
+        config = stored_config(run, _asked(config), alike=config, parts=("model",))
     elif found.model:
         config = configure(config, {"model.id": found.model})
     subject: EvaluatedModel
@@ -214,6 +214,25 @@ def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Me
         subject=subject,
         encoder=subject.task_encoder(config),
     )
+
+
+def _asked(config: RunConfig) -> dict[str, Any]:
+    """The settings that replace those of a stored run."""
+    return {"evaluate": config.evaluate.model_dump(mode="json")}
+
+
+def _require_unseen(
+    targets: Sequence[str | Path],
+    prepared: Sequence[PreparedTask],
+    config: RunConfig,
+    console: Console,
+) -> None:
+    from luthier.context.unseen_rows import require_unseen
+
+    for target in targets:
+        found = find_target(target, Console(quiet=True))
+        if found.run and found.tuned:
+            require_unseen(found.run, prepared, config, _asked(config), console)
 
 
 def _prepare(selection: Selection, config: RunConfig, console: Console) -> tuple[PreparedTask, ...]:

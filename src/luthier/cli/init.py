@@ -13,6 +13,7 @@ from rich.padding import Padding
 
 from luthier.cli.flags import Json
 from luthier.cli.output import ask, is_interactive, print_json, print_result
+from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.tables import Table
 from luthier.core.terminal import Text
@@ -21,11 +22,13 @@ from luthier.core.user_files import is_there
 
 if TYPE_CHECKING:
     from luthier.data.draft_task import TaskDraft
-    from luthier.records.data_profile import DataProfile
+    from luthier.records.data_profile import DataProfile, NearRows
 
 _BAR_WIDTH = 30
 _MOST_CLASSES = 20
 _MOST_PROMPT_CHARACTERS = 1200
+_MANY_DUPLICATES = 0.2
+"""More of the rows suggest that the question lacks a column."""
 _YES = ("y", "yes")
 
 
@@ -80,10 +83,12 @@ def init(
         corrected=corrected,
         overwrite=force,
     )
+    near = draft.near_duplicates(Console())
     if json:
-        print_json({"file": str(output), **draft.profile.model_dump(mode="json")})
+        profile_fields = draft.profile.model_dump(mode="json")
+        print_json({"file": str(output), **profile_fields, "near_duplicates": near.model_dump()})
     else:
-        print_result(*_shown(file, draft, output))
+        print_result(*_shown(file, draft, near, output))
 
 
 def _chosen_label(profile: DataProfile) -> str | None:
@@ -109,7 +114,7 @@ def _agreed(question: str, *, default: bool) -> bool:
     return answer in _YES if answer else default
 
 
-def _shown(file: str, draft: TaskDraft, output: Path) -> Iterator[RenderableType]:
+def _shown(file: str, draft: TaskDraft, near: NearRows, output: Path) -> Iterator[RenderableType]:
     """The profile, a rendered example, doubts, and the next commands."""
     profile = draft.profile
     rows, columns = counted(profile.rows, "row"), counted(len(profile.columns), "column")
@@ -121,6 +126,7 @@ def _shown(file: str, draft: TaskDraft, output: Path) -> Iterator[RenderableType
         yield Text(f"\n{profile.label}: {len(profile.classes)} classes", style="bold")
         yield _classes(profile)
     yield from _repeats(profile)
+    yield from _near_duplicates(profile, near)
     yield Text("\nThe first row, as the task asks it", style="bold")
     example = draft.example()
     yield _indented(_shortened(example.prompt))
@@ -165,12 +171,47 @@ def _repeats(profile: DataProfile) -> Iterator[Text]:
     """Sentences on rows that repeat or contradict others."""
     if profile.duplicates:
         verb = "repeats" if profile.duplicates == 1 else "repeat"
+        many = profile.duplicates > _MANY_DUPLICATES * profile.rows
         yield Text(
-            f"\n{counted(profile.duplicates, 'row')} {verb} the question and answer of others."
+            f"\n{counted(profile.duplicates, 'row')} {verb} the question and answer of others"
+            + ("; the question may lack a column: name all with --text." if many else "."),
+            style="yellow" if many else "",
         )
     if profile.contradictions:
         have = "has" if profile.contradictions == 1 else "have"
         yield Text(f"\n{counted(profile.contradictions, 'question')} {have} several labels.")
+
+
+def _near_duplicates(profile: DataProfile, near: NearRows) -> Iterator[Text]:
+    """A sentence on rows that are near-duplicates of others."""
+    if not near.rows:
+        return
+    yield Text(
+        f"\n{_counted_among(profile, near)} of others, such as {' and '.join(near.pair)}; "
+        f"{_kept_together(profile, near)}."
+    )
+
+
+def _counted_among(profile: DataProfile, near: NearRows) -> str:
+    """The number of near-duplicates, in a clause without its end."""
+    if near.rows == profile.rows:
+        return "All rows are near-duplicates"
+    are = "is a near-duplicate" if near.rows == 1 else "are near-duplicates"
+    if near.among < profile.rows:
+        return f"{near.rows:,} of a sample of {near.among:,} rows {are}"
+    return f"{near.rows:,} of {near.among:,} rows {are}"
+
+
+def _kept_together(profile: DataProfile, near: NearRows) -> str:
+    """Whether near-duplicates stay in one split, in a clause."""
+    if near.is_whole:
+        return "they stay in one split"
+    if near.is_chained_by_groups:
+        return (
+            f"through {profile.group} they would chain most rows, so not all of them can stay in "
+            "one split; --group '' keeps them together instead"
+        )
+    return "they would chain most rows, so not all of them can stay in one split"
 
 
 def _indented(text: str) -> Padding:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from luthier.core.terminal import TerminalConsole, encoding_of, printable_json, unguarded
+from luthier.core.terminal import ResultConsole, encoding_of, printable_json, unguarded
 
 
 def print_json(value: Any) -> None:
@@ -61,7 +61,7 @@ def output_width() -> int:
     return _console().width
 
 
-def _console() -> TerminalConsole:
+def _console() -> ResultConsole:
     # A pipe has no width; 100 columns keep most tables whole.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100
-    return TerminalConsole(sys.stdout, width=width)
+    return ResultConsole(sys.stdout, width=width)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import IO, Any, cast
 
@@ -28,6 +28,8 @@ _CONTROL = re.compile(
     "\u061c\u200e\u200f\u2028-\u202e\u2060-\u206f"  # direction, separators, invisible operators
     "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"  # lone surrogates, tags
 )
+
+_BLANKS = re.compile(" +(?=\n)")
 
 
 def printable(text: str) -> str:
@@ -110,6 +112,38 @@ class TerminalConsole(RichConsole):
                 yield segment
             else:
                 yield Segment(encodable(segment.text, self.encoding), _unlinked(segment.style))
+
+
+class ResultConsole(TerminalConsole):
+    """A console that leaves no blanks at the ends of lines, as wrapping and padding do."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """See `TerminalConsole.render`."""
+        yield from _without_trailing_blanks(super().render(renderable, options))
+
+
+def _without_trailing_blanks(segments: Iterable[Segment]) -> Iterator[Segment]:
+    """The segments without blanks at the ends of lines, unless these have a background."""
+    blanks: list[Segment] = []
+    for segment in segments:
+        text, style, control = segment
+        if style and style.bgcolor:
+            written = text
+        else:
+            text = _BLANKS.sub("", text)
+            written = text.rstrip(" ")
+        if written.startswith("\n"):
+            blanks.clear()
+        elif written or control:
+            yield from blanks
+            blanks.clear()
+        if written or control:
+            yield Segment(written, style, control)
+        if blank := text[len(written) :]:
+            blanks.append(Segment(blank, style))
+    yield from blanks
 
 
 def encodable_text(text: RichText, encoding: str | None) -> RichText:

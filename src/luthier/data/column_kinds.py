@@ -16,6 +16,8 @@ from luthier.records.data_profile import ColumnKind
 
 MAX_CLASSES = 50
 """A column with more distinct values is not taken for a label."""
+FEW_GROUPS = 30
+"""A column with fewer values is not taken for a group: a tenth of them is too small a test."""
 _MIN_ROWS_PER_CLASS = 3
 _MAX_LABEL_CHARACTERS = 40
 _MAX_LABEL_WORDS = 4
@@ -171,7 +173,8 @@ def find_roles(
         for column in sorted(filter(_may_be_group, free), key=lambda one: -one.rows)
         if column.is_named(_GROUP_NAMES) or column.name not in labels
     ]
-    chosen_group = group if group is not None else next(iter(groups), "")
+    large = [name for name in groups if _distinct(columns, name) >= FEW_GROUPS]
+    chosen_group = group if group is not None else next(iter(large), "")
     labels = [name for name in labels if name != chosen_group]
     rest = [column for column in free if column.name != chosen_group]
     found_label, answer = _answer(columns, rest, labels, label)
@@ -182,9 +185,13 @@ def find_roles(
         answer=answer,
         texts=asked,
         group=chosen_group,
-        other_labels=tuple(name for name in labels if name not in (right, *asked)),
+        other_labels=tuple(name for name in labels if name not in (right, *asked, *groups)),
         other_groups=tuple(name for name in groups if name not in (right, chosen_group, *asked)),
     )
+
+
+def _distinct(columns: Sequence[ColumnValues], name: str) -> int:
+    return next(len(column.counts) for column in columns if column.name == name)
 
 
 def _answer(

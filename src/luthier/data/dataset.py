@@ -31,6 +31,7 @@ from luthier.data.splits import (
     SplitName,
     Splits,
     draw,
+    lost_warnings,
     with_unique_ids,
 )
 from luthier.data.task_rows import task_called, task_labels, task_parts
@@ -93,7 +94,7 @@ def load_dataset(data: DataConfig, prompt: PromptConfig, seed: int, console: Con
     reading = _Reading(data, _table(data, prompt, task), problems, console)
     try:
         parts = _read_parts(source, reading, console)
-        unusable = problems.finish() + tuple(reading.left_out)
+        refused = problems.finish()
     finally:
         for note in problems.notes:
             console.warn(note)
@@ -108,8 +109,11 @@ def load_dataset(data: DataConfig, prompt: PromptConfig, seed: int, console: Con
     train = parts[WHOLE] if WHOLE in parts else parts["train"]
     held_out = {name: parts[name] for name in SPLITS[1:] if name in parts}
     splits = divide(train, held_out, data, seed, console)
+    unusable = refused + tuple(reading.left_out)
     for reason in count_reasons(unusable + splits.dropped):
         console.warn(f"{reason.count} left out: {reason.reason} (such as {reason.where})")
+    for warning in lost_warnings(len(refused), splits.dropped, sum(map(len, parts.values()))):
+        console.warn(warning)
     if not train and not unusable:
         raise _without_rows(data.source)
     _require_examples(splits, len(train), held_out, data.source)

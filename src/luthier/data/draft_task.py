@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from luthier.config.yaml import parse_yaml
+from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.core.names import listed, named
 from luthier.core.row import Row
 from luthier.core.units import counted
-from luthier.records.data_profile import ClassProfile, ColumnProfile, DataProfile
+from luthier.data.near_rows import find_near_rows
+from luthier.records.data_profile import ClassProfile, ColumnProfile, DataProfile, NearRows
 from luthier.records.run_directory import file_name
 from luthier.tasks.documents import tasks_of
 from luthier.tasks.item import Document
@@ -30,12 +31,7 @@ _MOST_LISTED = 50
 _PLAIN_QUESTIONS = ("prompt", "text", "input", "question", "content", "instruction")
 _PLAIN_ANSWERS = ("answer", "completion", "target", "output", "response", "label", "class", "y")
 """Names of columns that would say nothing in a prompt."""
-_UNBALANCED = 1.5
-"""The most frequent class has so many times its even share."""
 _SHORT_ANSWER = 40
-_BYTES_PER_TOKEN = 2
-"""Few, so that the limit of answers holds for tokenizers that divide words often."""
-_MOST_TOKENS = 512
 _COMMENT_COLUMN = 34
 
 
@@ -60,6 +56,14 @@ class TaskDraft:
         if isinstance(found, Task):
             return found
         raise AssertionError("the draft is a suite")
+
+    def near_duplicates(self, console: Console | None = None) -> NearRows:
+        """The near-duplicates among the questions; of a large table, of a sample of 20,000 rows.
+
+        Args:
+            console: shows progress; None: no progress.
+        """
+        return find_near_rows(self.rows, self.profile, console or Console(quiet=True))
 
     def example(self) -> Document:
         """The first row that the task can render: its question and right answer.
@@ -105,7 +109,7 @@ def draft_task(
         _head(name, profile, file),
         _source(profile, file, corrections),
         *_prompt(profile, rows),
-        *(_choices(profile, rows, corrections) if profile.label else _completion(profile, rows)),
+        *(_choices(profile, rows, corrections) if profile.label else _completion(profile)),
     ]
     return TaskDraft(profile, "\n".join(parts) + "\n", rows)
 
@@ -122,7 +126,9 @@ def _require_question(profile: DataProfile, name: str) -> None:
             "no column can be the right answer: none has few distinct values, and there is at most "
             f"one text; the columns are {columns}",
             where=name,
-            fix="name it with --label COLUMN, or add a column with the answers",
+            fix="name it with --label COLUMN, or add a column with the answers"
+            if len(profile.columns) > 1
+            else "add a column with the answers; of text files, make a folder for each label",
         )
     if not profile.texts:
         raise DataError(
@@ -207,10 +213,8 @@ def _is_left_out(column: ColumnProfile) -> bool:
 def _choices(
     profile: DataProfile, rows: Sequence[Row], corrections: Mapping[str, str]
 ) -> Iterator[str]:
-    """The label and its choices, with the metrics that suit their balance."""
+    """The label and its choices; the metrics follow their balance."""
     classes = [each for each in profile.classes if each.label not in corrections]
-    largest = max(each.rows for each in classes) / sum(each.rows for each in classes)
-    longest = max(len(each.label.encode()) for each in classes)
     is_padded = any(_is_padded(row.values.get(profile.label)) for row in rows)
     printed = _printed(profile.column(profile.label), ["trim"] if is_padded else [])
     yield ""
@@ -219,12 +223,8 @@ def _choices(
     yield "choices:"
     yield from map(_choice, classes)
     yield ""
-    if largest * len(classes) >= _UNBALANCED:
-        yield f"# {largest:.0%} of the rows have one label; macro_f1 counts all labels alike."
-        yield "metrics: [macro_f1, accuracy]"
-    else:
-        yield "metrics: [accuracy, macro_f1]"
-    yield f"max_new_tokens: {_tokens(longest, step=2)}"
+    yield "# The metric follows the labels: accuracy, or balanced accuracy if they are uneven."
+    yield "# metrics: [macro_f1, accuracy]"
 
 
 def _choice(each: ClassProfile) -> str:
@@ -233,23 +233,15 @@ def _choice(each: ClassProfile) -> str:
     return f"{line:<{_COMMENT_COLUMN}}# {counted(each.rows, 'row')}{', ' * bool(note)}{note}"
 
 
-def _completion(profile: DataProfile, rows: Sequence[Row]) -> Iterator[str]:
-    """An open answer, with metrics and a limit that suit its length."""
+def _completion(profile: DataProfile) -> Iterator[str]:
+    """An open answer, with metrics that suit its length."""
     column = profile.column(profile.answer)
-    lengths = sorted(len(str(row.values.get(profile.answer) or "").encode()) for row in rows)
     yield ""
     yield f"# The right answer, of at most {column.longest:,} characters."
     yield f"completion: {_quoted(_printed(column))}"
     yield ""
     short = column.median_characters <= _SHORT_ANSWER
     yield f"metrics: [{'exact_match, token_f1' if short else 'rougeL, chrf'}]"
-    yield f"max_new_tokens: {_tokens(lengths[-1], step=8)}"
-
-
-def _tokens(size: int, *, step: int) -> int:
-    """A limit of tokens for answers of ``size`` bytes, with the token that ends them."""
-    tokens = min(_MOST_TOKENS, size // _BYTES_PER_TOKEN + 4)
-    return math.ceil(tokens / step) * step
 
 
 def _optional(column: ColumnProfile) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -88,6 +88,31 @@ class NearDuplicates:
         return len(set(self.groups_N))
 
 
+@dataclass(frozen=True)
+class JoinedGroups:
+    """Groups of texts, made one unit where their texts are near-duplicates.
+
+    Attributes:
+        all: the near-duplicates at the lowest threshold.
+        kept: those whose groups were joined.
+        units: the unit of each group, which has the least name of the groups that were joined.
+    """
+
+    all: NearDuplicates
+    kept: NearDuplicates
+    units: Mapping[str, str]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no near-duplicates are in two units."""
+        return self.kept.threshold == self.all.threshold
+
+    @property
+    def is_chained_by_groups(self) -> bool:
+        """Whether near-duplicates chain most texts only through groups."""
+        return not self.is_whole and self.all.largest <= LARGEST_SHARE * len(self.all.groups_N)
+
+
 def compared_text(example: Example) -> str:
     """The text in which examples are compared: the prompt without system messages.
 
@@ -133,6 +158,41 @@ def linked_texts(
         roots = _linked(shingles, signatures, threshold)
         yield NearDuplicates(tuple(roots[index_N].tolist()), threshold)
     yield from unlinked_texts(texts)
+
+
+def join_groups(groups: Sequence[str], tried: Iterable[NearDuplicates]) -> JoinedGroups:
+    """The units of groups: the first that hold at most half of the texts each.
+
+    Args:
+        groups: the name of the group of each text. A group may be larger than half of the texts.
+        tried: the near-duplicates among the texts, from loosely to tightly joined.
+    """
+    most = max(Counter(groups).values(), default=0)
+    most = max(most, int(LARGEST_SHARE * len(groups)))
+    every: list[NearDuplicates] = []
+    units: dict[str, str] = {}
+    for found in tried:
+        every.append(found)
+        units = _units(groups, found)
+        if max(Counter(units[group] for group in groups).values(), default=0) <= most:
+            break
+    return JoinedGroups(every[0], every[-1], units)
+
+
+def _units(groups: Sequence[str], found: NearDuplicates) -> dict[str, str]:
+    """The name of the unit of each group: the least name of the groups that are joined to it."""
+    names = {group: group for group in groups}
+
+    def first(group: str) -> str:
+        while names[group] != group:
+            group = names[group]
+        return group
+
+    for members in found.members:
+        joined = {first(groups[index]) for index in members}
+        for group in joined:
+            names[group] = min(joined)
+    return {group: first(group) for group in names}
 
 
 def unlinked_texts(texts: Sequence[str]) -> Iterator[NearDuplicates]:

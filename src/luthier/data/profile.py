@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from luthier.core.errors import UsageError
-from luthier.core.names import did_you_mean, listed, named
+from luthier.core.names import did_you_mean, listed, named, shortened
 from luthier.core.row import Row
 from luthier.core.units import counted
 from luthier.data.column_kinds import (
+    FEW_GROUPS,
     ColumnValues,
     Roles,
     columns_of_rows,
@@ -23,12 +24,11 @@ from luthier.records.data_profile import ClassProfile, ColumnProfile, DataProfil
 
 FEW_ROWS = 10
 """A class with fewer rows can hardly be learned or measured."""
-FEW_GROUPS = 30
-"""Of fewer groups, a tenth is too small a test split."""
 _TYPO_RATIO = 5
 _MOST_TYPO_ROWS = 3
 _SIMILAR = 0.8
 _EXAMPLES = 3
+_MOST_OTHER_GROUPS = 2
 _SHOWN_CHARACTERS = 60
 
 
@@ -155,9 +155,13 @@ def _doubts(
             f"no column has few distinct values, so the answer is the text {named(roles.answer)}: "
             "--label COLUMN names another"
         )
-    if not roles.group and roles.other_groups:
-        others = listed((named(name) for name in roles.other_groups), last=" or ")
-        yield f"rows may belong together by {others}: --group {shlex.quote(roles.other_groups[0])}"
+    if not roles.group:
+        sizes = {column.name: len(column.counts) for column in columns}
+        for name in roles.other_groups[:_MOST_OTHER_GROUPS]:
+            yield (
+                f"rows may belong together by {named(name)} ({sizes[name]:,} values): --group "
+                f"{shlex.quote(name)} keeps each {shortened(name)} in one split"
+            )
     groups = next((len(c.counts) for c in columns if c.name == roles.group), FEW_GROUPS)
     if groups < FEW_GROUPS:
         yield (

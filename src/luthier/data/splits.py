@@ -13,10 +13,11 @@ from luthier.core.seeds import derive
 from luthier.data.assignment import HeldOut, hold_out, units_of
 from luthier.data.identity import content_id, prompt_key, question_id
 from luthier.data.near_duplicates import (
-    LARGEST_SHARE,
     THRESHOLDS,
+    JoinedGroups,
     NearDuplicates,
     compared_text,
+    join_groups,
     unlinked_texts,
 )
 from luthier.data.problems import Dropped
@@ -38,6 +39,8 @@ _PRECEDENCE: tuple[tuple[SplitName, SplitName], ...] = (
     ("validation", "test"),
 )
 """In each pair, the first split loses overlapping examples."""
+_MOST_LOST = 0.2
+"""The share of rows that may be left out without a warning of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +155,9 @@ def split(
     parts: dict[SplitName, list[_Keyed]] = {name: [] for name in SPLITS}
     parts |= {name: _keyed(examples) for name, examples in held_out.items()}
     everything = [item for items in (pool, *parts.values()) for item in items]
-    joined, units = _joined(everything, near)
-    names = [units[item.group] for item in pool]
+    texts = [compared_text(item.example) for item in everything]
+    joined = join_groups([item.group for item in everything], near(texts))
+    names = [joined.units[item.group] for item in pool]
     chosen = hold_out(
         units_of(names, [item.example for item in pool]),
         0.0 if "test" in held_out else fractions.test,
@@ -167,7 +171,9 @@ def split(
         dropped += leaks
     near_count = _near_count(everything, joined, parts)
     parts["test"] = _with_references(parts["test"])
-    ordered = {name: _shuffled(_grouped(part, units), seed, name) for name, part in parts.items()}
+    ordered = {
+        name: _shuffled(_grouped(part, joined.units), seed, name) for name, part in parts.items()
+    }
     return Splits(**ordered, dropped=tuple(dropped), near=near_count)
 
 
@@ -195,6 +201,26 @@ def near_warnings(near: NearCount) -> Iterator[str]:
             f"{near.leaked:,} validation and test {have} near-duplicates in the training data, so "
             "scores on them may be too good"
         )
+
+
+def lost_warnings(unusable: int, dropped: Sequence[Dropped], read: int) -> Iterator[str]:
+    """A warning if more than a fifth of the rows are lost, with what may be wrong.
+
+    Args:
+        unusable: number of rows of which no example could be made.
+        dropped: the examples that are left out of the splits.
+        read: number of examples, those that are left out among them.
+    """
+    lost, rows = unusable + len(dropped), unusable + read
+    if lost <= _MOST_LOST * rows:
+        return
+    advice = (
+        "if they should differ, the question lacks a column that tells them apart: add it to the "
+        "task's prompt"
+        if sum(item.reason == DUPLICATE for item in dropped) > lost / 2
+        else "the reasons are above"
+    )
+    yield f"{lost:,} of {rows:,} rows ({lost / rows:.0%}) are left out; {advice}"
 
 
 def draw(examples: Sequence[Example], limit: int | None) -> tuple[Example, ...]:
@@ -231,44 +257,6 @@ def _keyed(examples: Iterable[Example]) -> list[_Keyed]:
     return [_Keyed(example, prompt_key(example)) for example in examples]
 
 
-class _Joined(NamedTuple):
-    """All near-duplicates, and those that were made one unit."""
-
-    all: NearDuplicates
-    kept: NearDuplicates
-
-
-def _joined(items: Sequence[_Keyed], near: FindNear) -> tuple[_Joined, dict[str, str]]:
-    """The near-duplicates among the items, and the unit of each group."""
-    most = max(Counter(item.group for item in items).values(), default=0)
-    most = max(most, int(LARGEST_SHARE * len(items)))
-    tried: list[NearDuplicates] = []
-    units: dict[str, str] = {}
-    for found in near([compared_text(item.example) for item in items]):
-        tried.append(found)
-        units = _units(items, found)
-        sizes = Counter(units[item.group] for item in items)
-        if max(sizes.values(), default=0) <= most:
-            break
-    return _Joined(tried[0], tried[-1]), units
-
-
-def _units(items: Sequence[_Keyed], found: NearDuplicates) -> dict[str, str]:
-    """The name of the unit of each group: the least name of the groups that are joined to it."""
-    names = {item.group: item.group for item in items}
-
-    def first(group: str) -> str:
-        while names[group] != group:
-            group = names[group]
-        return group
-
-    for members in found.members:
-        joined = {first(items[index].group) for index in members}
-        for group in joined:
-            names[group] = min(joined)
-    return {group: first(group) for group in names}
-
-
 def _home(unit: str, chosen: HeldOut) -> SplitName:
     if unit in chosen.test:
         return "test"
@@ -276,7 +264,7 @@ def _home(unit: str, chosen: HeldOut) -> SplitName:
 
 
 def _near_count(
-    items: Sequence[_Keyed], joined: _Joined, parts: Mapping[SplitName, Sequence[_Keyed]]
+    items: Sequence[_Keyed], joined: JoinedGroups, parts: Mapping[SplitName, Sequence[_Keyed]]
 ) -> NearCount:
     """The near-duplicates among the items, and how many of the parts leak."""
     homes = {id(item): name for name, part in parts.items() for item in part}
@@ -293,7 +281,7 @@ def _near_count(
         pair=tuple(items[index].example.where for index in pair),
         leaked=leaked,
         threshold=joined.kept.threshold,
-        is_chained_by_groups=joined.all.largest <= LARGEST_SHARE * len(items),
+        is_chained_by_groups=joined.is_chained_by_groups,
     )
 
 

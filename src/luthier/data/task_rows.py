@@ -89,8 +89,11 @@ def _divided(task: Task, name: str, seed: int) -> Rowset:
     rowset = read_split(task.name, WHOLE, task.files, task.hub, task.folder)
     table = Table(task, rowset.labels)
     rows = {row.where: row for row in rowset.rows}
-    examples = with_unique_ids(table.convert(row) for row in rowset.rows)
-    parts = divide(examples, {}, DataConfig(source=task.name), seed, Console(quiet=True))
+    examples = with_unique_ids(
+        example for row in rowset.rows if (example := table.convert(row)).weight
+    )
+    file = next(source.splits[WHOLE] for source in task.files if WHOLE in source.splits)
+    parts = divide(examples, {}, DataConfig(source=file), seed, Console(quiet=True))
     own: dict[str, Sequence[Example]] = {
         "train": parts.train,
         "validation": parts.validation,

@@ -47,6 +47,26 @@ class ClassProfile(Record):
     typo_of: str = ""
 
 
+class NearRows(Record):
+    """The near-duplicates among the questions of a table.
+
+    Attributes:
+        rows: the rows with a near-duplicate.
+        groups: the number of groups that they form.
+        among: the rows that were looked at; fewer than all in a large table.
+        pair: the places of two rows of one group; empty without any.
+        is_whole: whether all rows of a group would stay in one split.
+        is_chained_by_groups: whether they would, if the column of the group were not one.
+    """
+
+    rows: Count
+    groups: Count
+    among: Count
+    pair: tuple[str, ...]
+    is_whole: bool
+    is_chained_by_groups: bool
+
+
 class DataProfile(Record):
     """A table, as `luthier init` sees it.
 

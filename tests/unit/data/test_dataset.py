@@ -399,3 +399,31 @@ def test_turns_are_mended_as_the_configuration_says(write_rows: Write) -> None:
     assert dataset.train[0].messages[0].role == "user"
     assert "turns after the last answer are dropped (data.ending) (40 times" in said
     assert "an assistant turn before the user's is dropped" in said
+
+
+@pytest.mark.parametrize(
+    ("different", "says"),
+    [
+        (30, "70 of 100 rows (70%) are left out; if they should differ, the question lacks"),
+        (85, ""),
+    ],
+)
+def test_a_question_that_lacks_a_column(different: int, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [{"prompt": f"question {n % different}", "completion": "yes"} for n in range(100)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    stream = io.StringIO()
+    load_dataset(DataConfig(source=str(path)), PromptConfig(), 0, Console(stream))
+    said = " ".join(stream.getvalue().split())
+    assert (says in said) if says else ("rows (" not in said)
+
+
+def test_rows_that_are_left_out_on_purpose_are_no_loss(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [{"prompt": f"question {n}", "completion": "yes" * (n % 2 * 99 + 1)} for n in range(60)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    stream = io.StringIO()
+    data = DataConfig(source=str(path), max_characters=40)
+    load_dataset(data, PromptConfig(), 0, Console(stream))
+    assert "30 left out" in stream.getvalue()
+    assert "rows (" not in stream.getvalue()

@@ -60,13 +60,15 @@ def test_an_open_answer() -> None:
     task = draft(rows).task
     assert isinstance(task, GenerationTask)
     assert task.metrics == ("rougeL", "chrf")
-    longest = max(len(row["answer"]) for row in rows)
-    assert longest / 3 <= task.max_new_tokens <= longest
+    assert "max_new_tokens" not in task.model_fields_set
 
 
-def test_labels_of_unequal_size_are_measured_alike() -> None:
-    assert draft(queues()).task.metrics[0] == "accuracy"
-    assert draft(queues(*["billing"] * 100)).task.metrics[0] == "macro_f1"
+def test_the_metrics_of_labels_are_left_to_the_run() -> None:
+    for rows in (queues(), queues(*["billing"] * 100)):
+        found = draft(rows)
+        assert not found.task.metrics
+        assert "# metrics: [macro_f1, accuracy]" in found.text
+        assert "max_new_tokens" not in found.text
 
 
 def test_padded_and_missing_cells() -> None:

@@ -137,7 +137,19 @@ def test_rare_labels_and_few_groups_are_named() -> None:
         row["customer"] = f"C{n % 9}"
     told = " ".join(profile(rows).unsure)
     assert "'legal' (3)" in told
-    assert "'customer' has only 9 values" in told
+    assert "belong together by 'customer' (9 values): --group customer keeps each customer" in told
+    assert not profile(rows).group
+    assert "'customer' has only 9 values" in " ".join(profile(rows, group="customer").unsure)
+
+
+@pytest.mark.parametrize(("values", "group"), [(29, ""), (30, "customer")])
+def test_a_column_with_few_values_is_no_group(values: int, group: str) -> None:
+    rows = tickets()
+    for n, row in enumerate(rows):
+        row["customer"] = f"C{n % values}"
+    found = profile(rows)
+    assert found.group == group
+    assert "customer" not in (*found.texts, *found.other_labels)
 
 
 def test_a_column_that_gives_the_label_away() -> None:

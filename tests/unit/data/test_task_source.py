@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.example import Message
 from luthier.data.dataset import Dataset, load_dataset
+from luthier.evaluation.asking import select_tasks
+from luthier.evaluation.asking.prepared import prepare_task
 from luthier.tasks.bare import AS_IS
 
 QUIET = Console(quiet=True)
@@ -174,3 +178,94 @@ def test_a_task_of_the_library() -> None:
     assert found.task == "glue-rte"
     assert {e.references[0] for e in found.train} == {"True", "False"}
     assert all(e.choices == ("True", "False") for e in (*found.train, *found.test))
+
+
+ONE_FILE = """\
+name: orders
+kind: choices
+files: {splits: rows.jsonl}
+prompt: "{{ text }}"
+label: "{{ label }}"
+choices: {late: late, lost: lost, broken: broken}
+"""
+THINGS = ("lamp", "tent", "desk", "rug", "stove", "clock", "chair", "table", "shelf", "box")
+PLACES = ("cellar", "garden", "kitchen", "attic", "office", "hall", "barn", "yard", "den", "loft")
+
+
+@pytest.fixture
+def one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """240 rows of which three are near-duplicates each, some exact ones, and uneven labels."""
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {
+            "text": f"The {thing} for the {place} and the {other}, and note {copy % 2}",
+            "label": ("late", "late", "late", "lost", "broken")[(n + m) % 5],
+            "owner": f"o{n % 7}",
+        }
+        for n, thing in enumerate(THINGS)
+        for m, (place, other) in enumerate(pairwise(PLACES[:9]))
+        for copy in range(3)
+    ]
+    Path("rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    Path("orders.yaml").write_text(ONE_FILE)
+    return tmp_path
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("group", ["", 'group: "{{ owner }}"\n'])
+@pytest.mark.parametrize("name", ["orders", "python-docstrings"])
+def test_a_benchmark_measures_the_rows_that_a_run_holds_out(
+    seed: int, group: str, name: str, one_file: Path
+) -> None:
+    Path("orders.yaml").write_text(ONE_FILE.replace("orders", name) + group)
+    dataset = load_dataset(DataConfig(source="orders.yaml"), PromptConfig(), seed, QUIET)
+    assert dataset.near.examples == 160
+    (task,) = select_tasks(["orders.yaml"]).tasks
+    prepared = prepare_task(task, seed=seed)
+    assert [one.where for one in prepared.documents] == [one.where for one in dataset.test]
+    assert {one.prompt for one in prepared.documents} == {
+        one.messages[-1].content for one in dataset.test
+    }
+
+
+def test_rows_that_a_run_was_trained_on_are_not_measured(one_file: Path, tiny_llama: Path) -> None:
+    settings = {
+        "model.id": str(tiny_llama), "model.dtype": "float32", "method": "lora",
+        "train.max_steps": 2, "evaluate.resamples": 100, "evaluate.general_text": None,
+    }  # fmt: skip
+    trained = luthier.tune(None, {**settings, "data.source": "orders.yaml", "seed": 1}, QUIET)
+    run = trained.run.path
+    with pytest.raises(UsageError, match="of orders to measure were trained on") as refused:
+        luthier.benchmark([run], ["orders.yaml"], None, settings, QUIET)
+    assert refused.value.fix
+    assert f"luthier evaluate {run}" in refused.value.fix
+    assert "seed=1" in refused.value.fix
+    (measured,) = luthier.benchmark([run], ["orders.yaml"], None, {**settings, "seed": 1}, QUIET)
+    assert measured.evaluations[0].metrics[0].n == 48
+
+    more = {**settings, "data.source": "orders.yaml", "data.test_fraction": 0.1}
+    other = luthier.tune(None, more, QUIET).run.path
+    with pytest.raises(UsageError, match="the default shares") as refused:
+        luthier.benchmark([other], ["orders.yaml"], None, settings, QUIET)
+    assert "seed=" not in (refused.value.fix or "")
+
+    Path("rows.jsonl").rename("elsewhere.jsonl")
+    Path("orders.yaml").write_text(ONE_FILE.replace("rows.jsonl", "elsewhere.jsonl"))
+    with pytest.raises(UsageError):  # the same rows under another name
+        luthier.benchmark([other], ["orders.yaml"], None, settings, QUIET)
+
+
+def test_a_run_whose_rows_are_gone_is_measured_with_a_warning(
+    one_file: Path, tiny_llama: Path
+) -> None:
+    settings = {
+        "model.id": str(tiny_llama), "model.dtype": "float32", "method": "lora",
+        "train.max_steps": 2, "evaluate.resamples": 100, "evaluate.general_text": None,
+    }  # fmt: skip
+    Path("copy.jsonl").write_text(Path("rows.jsonl").read_text())
+    Path("copy.yaml").write_text(ONE_FILE.replace("rows.jsonl", "copy.jsonl"))
+    run = luthier.tune(None, {**settings, "data.source": "copy.yaml"}, QUIET).run.path
+    Path("copy.jsonl").unlink()
+    stream = io.StringIO()
+    luthier.benchmark([run], ["orders.yaml"], None, settings, Console(stream))
+    assert "was trained on the rows of orders cannot be checked" in stream.getvalue()
