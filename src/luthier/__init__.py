@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from luthier.api.inspect import inspect
     from luthier.api.judge import judge
     from luthier.api.merge import merge
-    from luthier.api.plan import calibrate, check_plans, trace_plan
+    from luthier.api.plan import calibrate, check_plans, plan, search_plans, trace_plan
     from luthier.api.prompt import prompt
     from luthier.api.push import prepare_push, push
     from luthier.api.report import report
@@ -40,12 +40,14 @@ __all__ = [
     "judge",
     "measure_forgetting",
     "merge",
+    "plan",
     "prepare_push",
     "prompt",
     "push",
     "report",
     "required_sample_size",
     "resume",
+    "search_plans",
     "submit",
     "trace_plan",
     "tune",
@@ -57,6 +59,7 @@ _IN_OTHER_FILES = {
     "measure_forgetting": "forgetting",
     "prepare_push": "push",
     "required_sample_size": "sample_size",
+    "search_plans": "plan",
     "submit": "benchmark",
     "trace_plan": "plan",
 }

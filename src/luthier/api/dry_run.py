@@ -10,8 +10,8 @@ from luthier.api.configuration import (
     Overrides,
     configure,
 )
+from luthier.api.results import DryRunResult
 from luthier.core.console import Console
-from luthier.records.dry_run import DryRun
 from luthier.records.run_directory import RunDirectory
 
 
@@ -21,7 +21,7 @@ def dry_run(
     console: Console | None = None,
     *,
     kind: Literal["adapt", "tune"] = "adapt",
-) -> DryRun:
+) -> DryRunResult:
     """Run every check of adapt or tune that needs no weights.
 
     Args:
@@ -58,4 +58,4 @@ def dry_run(
         resolved.output, resolved.run_name(name, context.dataset.task, context.model.id)
     )
     check_manifest(run, context)
-    return dry_run_of(context, run, checked)
+    return DryRunResult(**dict(dry_run_of(context, run, checked)))

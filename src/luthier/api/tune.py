@@ -12,6 +12,7 @@ from luthier.api.configuration import (
     save_run_config,
 )
 from luthier.api.results import TuneResult
+from luthier.config import RunConfig
 from luthier.core.console import Console
 from luthier.records.run_lock import writing
 
@@ -33,6 +34,23 @@ def tune(
     Raises:
         LuthierError: see `luthier.core.errors`.
     """
+    resolved = configure(config, overrides)
+    return tune_until(resolved, resolved.train.max_time, console)
+
+
+def tune_until(
+    config: RunConfig, max_time: float | None, console: Console | None = None
+) -> TuneResult:
+    """As `tune`, with a time limit that the stored configuration does not have.
+
+    Args:
+        config: the resolved configuration, which is stored in the run.
+        max_time: seconds of training in total, earlier sessions included; None: no limit.
+        console: shows progress.
+
+    Raises:
+        LuthierError: see `luthier.core.errors`.
+    """
     from luthier.api.report import verified_report
     from luthier.context.base_model import BaseModel
     from luthier.context.long_tests import asking, long_tests, warn_of_long_tests
@@ -42,20 +60,19 @@ def tune(
     from luthier.workflows.tune import tuned_model
 
     with joined_process_group() as processes:
-        resolved = configure(config, overrides)
         console = (console or Console()) if processes.is_first else Console(quiet=True)
-        context = prepare(resolved, console)
-        long = long_tests(context, asking(context, resolved.prompt.shots, resolved.method))
+        context = prepare(config, console)
+        long = long_tests(context, asking(context, config.prompt.shots, config.method))
         warn_of_long_tests(context.dataset, long, console)
-        kind = f"tune-{resolved.method}"
-        run = open_run(resolved, kind, context.dataset.task, context.model.id)
+        kind = f"tune-{config.method}"
+        run = open_run(config, kind, context.dataset.task, context.model.id)
         with writing(run, console) if processes.is_first else nullcontext():
             if processes.is_first:
                 write_manifest(run, context, "tune")
                 save_run_config(run, context.config)
-            base, limit = BaseModel(context.weights()), resolved.train.max_time
+            base = BaseModel(context.weights())
             _, training = tuned_model(
-                context, resolved.method, base, run, limit, console, processes
+                context, config.method, base, run, max_time, console, processes
             )
             report = verified_report(run, console) if processes.is_first else run.report_html
             return TuneResult(run, training, report)
