@@ -11,6 +11,7 @@ from luthier.api.configuration import (
     open_run,
     save_run_config,
 )
+from luthier.api.interruption import continued_by_resume
 from luthier.api.results import AdaptResult
 from luthier.config import RunConfig
 from luthier.core.console import Console
@@ -66,7 +67,7 @@ def adapt_until(
     context = without_tests_too_long_for_a_rung(context, console)
     check_ladder(context)
     run = open_run(config, "adapt", context.dataset.task, context.model.id)
-    with writing(run, console):
+    with continued_by_resume(run), writing(run, console):
         write_manifest(run, context, "adapt")
         save_run_config(run, context.config)
         train = context.config.train.model_copy(update={"max_time": max_time})

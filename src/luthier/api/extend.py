@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +13,7 @@ from luthier.config import RunConfig
 from luthier.config.load import override
 from luthier.config.stored import grants, stored_config
 from luthier.core.console import Console
-from luthier.core.errors import PreemptedError, UsageError
+from luthier.core.errors import UsageError
 from luthier.core.files import read_lines, write_lines
 from luthier.records.run_directory import RunDirectory
 from luthier.records.run_lock import writing
@@ -87,22 +85,8 @@ def extend(
             rate = {f"methods.{config.method}.learning_rate": learning_rate}
             longer = configure(longer, rate)
         _note_extension(opened, context, longer, step)
-        with continued_by_resume(opened):
-            limit = session_limit(opened, longer.train.max_time)
-            return tune_until(longer, limit, console)
-
-
-@contextmanager
-def continued_by_resume(run: RunDirectory) -> Iterator[None]:
-    """Advise to resume after an interruption: extending again would add even more steps."""
-    fix = f"continue with 'luthier resume {run.path}'"
-    try:
-        yield
-    except PreemptedError as error:
-        raise PreemptedError(error.problem, where=error.where, fix=fix) from None
-    except KeyboardInterrupt as error:
-        error.add_note(fix)
-        raise
+        limit = session_limit(opened, longer.train.max_time)
+        return tune_until(longer, limit, console)
 
 
 def _require_one(epochs: float | None, steps: int | None) -> None:

@@ -11,6 +11,7 @@ from luthier.api.configuration import (
     open_run,
     save_run_config,
 )
+from luthier.api.interruption import continued_by_resume
 from luthier.api.results import TuneResult
 from luthier.config import RunConfig
 from luthier.core.console import Console
@@ -66,7 +67,8 @@ def tune_until(
         warn_of_long_tests(context.dataset, long, console)
         kind = f"tune-{config.method}"
         run = open_run(config, kind, context.dataset.task, context.model.id)
-        with writing(run, console) if processes.is_first else nullcontext():
+        locked = writing(run, console) if processes.is_first else nullcontext()
+        with continued_by_resume(run), locked:
             if processes.is_first:
                 write_manifest(run, context, "tune")
                 save_run_config(run, context.config)
