@@ -1,4 +1,15 @@
-"""Luthier finds the cheapest adaptation of a language model that does your job, and proves it."""
+"""Luthier finds the cheapest adaptation of a language model that does your job, and proves it.
+
+The functions are the commands. Each takes a configuration (a `RunConfig`, the path of a YAML or
+data file, or None for the defaults) and changed settings by dotted key, and returns a result that
+shows itself in a notebook::
+
+    import luthier
+
+    draft = luthier.init("tickets.csv", "task.yaml")
+    result = luthier.adapt("task.yaml", {"adapt.rungs": ["majority", "linear", "zero-shot"]})
+    result.to_pandas()
+"""
 
 from __future__ import annotations
 
@@ -74,4 +85,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -307,7 +307,8 @@ class SampleSizeResult(Displayed, SampleSize):
         """
         from luthier.api.frames import records_frame
 
-        return records_frame(self.rows)
+        frame = records_frame(self.rows)
+        return frame if self.measured_on > 1 else frame.drop(columns="detectable")
 
 
 class DryRunResult(Displayed, DryRun):

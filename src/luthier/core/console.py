@@ -23,7 +23,7 @@ from rich.theme import Theme
 
 from luthier.core.errors import LuthierError
 from luthier.core.names import on_one_line
-from luthier.core.notebook import NotebookLine, ignore_missing_widgets, in_notebook
+from luthier.core.notebook import NotebookLine, in_notebook
 from luthier.core.terminal import TerminalConsole, Text, guarded
 from luthier.core.units import format_duration
 
@@ -53,8 +53,6 @@ class Console:
     def __init__(self, stream: IO[str] | None = None, *, quiet: bool = False) -> None:
         # Notebooks show standard error as if it were an error.
         self._is_notebook = stream is None and in_notebook()
-        if self._is_notebook:
-            ignore_missing_widgets()
         self._quiet = quiet
         self._rich = TerminalConsole(
             stream or (sys.stdout if self._is_notebook else sys.stderr),
@@ -284,6 +282,6 @@ class _PlainProgress:
         """The time left, once enough units are done to estimate it."""
         since, counted = self._first or (now, self._done)
         is_known = self._done - self._before >= _ENOUGH_UNITS and self._done > counted
-        if self._total and is_known:
+        if self._total and is_known and self._done < self._total:
             left = (now - since) / (self._done - counted) * (self._total - self._done)
             yield f"{format_duration(left)} left"
