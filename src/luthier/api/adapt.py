@@ -34,6 +34,12 @@ def adapt(
 
     Raises:
         LuthierError: a user error; see `luthier.core.errors`.
+
+    Example:
+        >>> import luthier
+        >>> result = luthier.adapt("task.yaml", {"adapt.rungs": ["zero-shot", "few-shot"]})
+        >>> result.to_pandas()["rung"].tolist()
+        ['zero-shot', 'few-shot']
     """
     resolved = configure(config, overrides)
     return adapt_until(resolved, resolved.train.max_time, console)

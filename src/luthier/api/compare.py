@@ -51,6 +51,12 @@ def compare(
         UsageError: fewer than two runs, or an unknown metric.
         DataError: a run has no evaluation, or the examples differ.
         ResourceError: the page is not writable.
+
+    Example:
+        >>> import luthier
+        >>> result = luthier.compare(["runs/untuned", "runs/tuned"])
+        >>> result.to_pandas()["run"].item()
+        'tuned'
     """
     from luthier.evaluation import Resampling
     from luthier.reports import write_comparison

@@ -32,6 +32,12 @@ def dry_run(
 
     Raises:
         LuthierError: any error that the real run would raise before training.
+
+    Example:
+        >>> import luthier
+        >>> found = luthier.dry_run("task.yaml", kind="tune")
+        >>> found.methods[0].fits
+        True
     """
     from luthier.context.long_tests import asking, long_tests, warn_of_long_tests
     from luthier.context.manifest import check_manifest

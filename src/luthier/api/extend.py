@@ -55,6 +55,12 @@ def extend(
     Raises:
         UsageError: the run is not a tune run, its inputs have changed, or a value is out of range.
         DataError: ``run`` is not a run directory, or its checkpoints are gone.
+
+    Example:
+        >>> import luthier
+        >>> result = luthier.extend("runs/tuned", steps=1)
+        >>> result.training.extensions[-1].max_steps == result.training.planned_steps
+        True
     """
     from luthier.checkpoint import newest_step
     from luthier.context.manifest import check_manifest

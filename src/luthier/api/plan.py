@@ -147,7 +147,12 @@ def _request(**settings: Any) -> PlanRequest:
 
 
 def calibrate(console: Console | None = None) -> Calibration:
-    """Measure this machine in less than half a minute, and store the result for later plans."""
+    """Measure this machine in less than half a minute, and store the result for later plans.
+
+    Example:
+        >>> import luthier
+        >>> measured = luthier.calibrate()  # doctest: +SKIP
+    """
     from luthier.preflight.calibrate import calibrate as measure
 
     return measure(console or Console())
@@ -161,6 +166,13 @@ def trace_plan(question: PlanRequest) -> PlanCheck:
     Raises:
         UsageError: a method, precision or layout that the training loop does not support yet.
         DataError: the model has no known configuration.
+
+    Example:
+        >>> import luthier
+        >>> from luthier.planning.plan_request import PlanRequest
+        >>> check = luthier.trace_plan(PlanRequest("smollm2-135m-instruct", seq_len=64))
+        >>> abs(check.error) < 0.1
+        True
     """
     from luthier.preflight.trace_check import trace_question
 
@@ -172,6 +184,11 @@ def check_plans(runs: Sequence[str | Path]) -> tuple[PlanCheck, ...]:
 
     Raises:
         DataError: not a run directory, or no run has a measured plan.
+
+    Example:
+        >>> import luthier
+        >>> (check,) = luthier.check_plans(["runs/tuned"])
+        >>> error = f"{check.error:+.0%} of memory"
     """
     from luthier.preflight.memory_check import measured_plans
 

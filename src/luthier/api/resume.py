@@ -44,8 +44,9 @@ def resume(
         DataError: ``run`` is not a run directory.
 
     Example:
-        >>> result = luthier.resume("runs/tickets", max_time="2h")  # doctest: +SKIP
-        >>> result.is_finished  # doctest: +SKIP
+        >>> import luthier
+        >>> result = luthier.resume("runs/tuned", max_time="2h")
+        >>> result.is_finished
         True
     """
     opened, console = RunDirectory.open(Path(run)), console or Console()

@@ -32,6 +32,11 @@ def required_sample_size(
     Raises:
         UsageError: neither or both of a run and a base rate are given, or a value is out of range.
         DataError: the run has no evaluation.
+
+    Example:
+        >>> import luthier
+        >>> luthier.required_sample_size(0.05, base_rate=0.7)
+        <SampleSizeResult: To detect a difference of 0.05: 280 to 1,354 examples.>
     """
     from luthier.evaluation import plan_sample_size, plan_shares
 

@@ -34,6 +34,12 @@ def tune(
 
     Raises:
         LuthierError: see `luthier.core.errors`.
+
+    Example:
+        >>> import luthier
+        >>> result = luthier.tune("task.yaml", {"method": "lora", "train.epochs": 1})
+        >>> result.is_finished
+        True
     """
     resolved = configure(config, overrides)
     return tune_until(resolved, resolved.train.max_time, console)
