@@ -1,4 +1,15 @@
-"""Luthier finds the cheapest adaptation of a language model that does your job, and proves it."""
+"""Luthier finds the cheapest adaptation of a language model that does your job, and proves it.
+
+The functions are the commands. Each takes a configuration (a `RunConfig`, the path of a YAML or
+data file, or None for the defaults) and changed settings by dotted key, and returns a result that
+shows itself in a notebook::
+
+    import luthier
+
+    draft = luthier.init("tickets.csv", "task.yaml")
+    result = luthier.adapt("task.yaml", {"adapt.rungs": ["majority", "linear", "zero-shot"]})
+    result.to_pandas()
+"""
 
 from __future__ import annotations
 
@@ -18,7 +29,7 @@ if TYPE_CHECKING:
     from luthier.api.judge import judge
     from luthier.api.load import Model, load
     from luthier.api.merge import merge
-    from luthier.api.plan import calibrate, check_plans, trace_plan
+    from luthier.api.plan import calibrate, check_plans, plan, search_plans, trace_plan
     from luthier.api.predict import predict
     from luthier.api.prompt import prompt
     from luthier.api.push import prepare_push, push
@@ -44,6 +55,7 @@ __all__ = [
     "load",
     "measure_forgetting",
     "merge",
+    "plan",
     "predict",
     "prepare_push",
     "prompt",
@@ -51,6 +63,7 @@ __all__ = [
     "report",
     "required_sample_size",
     "resume",
+    "search_plans",
     "submit",
     "trace_plan",
     "tune",
@@ -63,6 +76,7 @@ _IN_OTHER_FILES = {
     "measure_forgetting": "forgetting",
     "prepare_push": "push",
     "required_sample_size": "sample_size",
+    "search_plans": "plan",
     "submit": "benchmark",
     "trace_plan": "plan",
 }
@@ -77,4 +91,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -8,3 +8,8 @@ changes single values by their dotted key::
     result = luthier.adapt(overrides={"adapt.rungs": ["zero-shot", "lora"]})
     print(result.ladder.recommendation.sentence)
 """
+
+from luthier.core.notebook import ignore_missing_widgets, in_notebook
+
+if in_notebook():  # before anything imports tqdm
+    ignore_missing_widgets()

@@ -11,7 +11,9 @@ from luthier.api.configuration import (
     open_run,
     save_run_config,
 )
+from luthier.api.interruption import continued_by_resume
 from luthier.api.results import AdaptResult
+from luthier.config import RunConfig
 from luthier.core.console import Console
 from luthier.records.run_lock import writing
 
@@ -32,6 +34,29 @@ def adapt(
 
     Raises:
         LuthierError: a user error; see `luthier.core.errors`.
+
+    Example:
+        >>> import luthier
+        >>> result = luthier.adapt("task.yaml", {"adapt.rungs": ["zero-shot", "few-shot"]})
+        >>> result.to_pandas()["rung"].tolist()
+        ['zero-shot', 'few-shot']
+    """
+    resolved = configure(config, overrides)
+    return adapt_until(resolved, resolved.train.max_time, console)
+
+
+def adapt_until(
+    config: RunConfig, max_time: float | None, console: Console | None = None
+) -> AdaptResult:
+    """As `adapt`, with a time limit that the stored configuration does not have.
+
+    Args:
+        config: the resolved configuration, which is stored in the run.
+        max_time: seconds of each training in total, earlier sessions included; None: no limit.
+        console: shows progress.
+
+    Raises:
+        LuthierError: see `luthier.core.errors`.
     """
     from luthier.api.report import verified_report
     from luthier.context.manifest import write_manifest
@@ -41,15 +66,17 @@ def adapt(
     from luthier.ladder.run import run_ladder
     from luthier.ladder.rungs import with_baselines
 
-    resolved, console = configure(config, overrides), console or Console()
-    require_reach(resolved.evaluate, "ladder")
-    context = prepare(resolved, console)
+    console = console or Console()
+    require_reach(config.evaluate, "ladder")
+    context = prepare(config, console)
     context = replace(context, config=with_baselines(context.config, context.dataset))
     context = without_tests_too_long_for_a_rung(context, console)
     check_ladder(context)
-    run = open_run(resolved, "adapt", context.dataset.task, context.model.id)
-    with writing(run, console):
+    run = open_run(config, "adapt", context.dataset.task, context.model.id)
+    with continued_by_resume(run), writing(run, console):
         write_manifest(run, context, "adapt")
         save_run_config(run, context.config)
-        ladder = run_ladder(context, run, console)
+        train = context.config.train.model_copy(update={"max_time": max_time})
+        limited = context.config.model_copy(update={"train": train})
+        ladder = run_ladder(replace(context, config=limited), run, console)
         return AdaptResult(run, ladder, verified_report(run, console))

@@ -63,6 +63,11 @@ def benchmark(
         UsageError: a task cannot use one of the settings, or one has no effect on tasks.
         LuthierError: a named task has no data, among others; see `luthier.core.errors`. Tasks of a
             suite without data are left out with a warning, as long as one has data.
+
+    Example:
+        >>> import luthier
+        >>> (result,) = luthier.benchmark(["runs/tuned"], ["my-task.yaml"], shots=2)
+        >>> scores = result.to_pandas()[["task", "metric", "value", "low", "high"]]
     """
     from luthier.evaluation.asking import select_tasks
 
@@ -110,6 +115,10 @@ def submit(
     Raises:
         UsageError: a task has no leaderboard.
         DataError: the data of a task is missing or invalid.
+
+    Example:
+        >>> import luthier
+        >>> files = luthier.submit("runs/tuned", ["glue/rte"], "submission")  # doctest: +SKIP
     """
     from luthier.evaluation.asking import select_tasks
     from luthier.evaluation.asking.prepared import prepare_task

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from luthier.api.results import CompareResult
 from luthier.config.stored import described_config
 from luthier.context.run_or_model import open_runs
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.names import listed
 from luthier.records.comparison import (
-    RunComparison,
     SuiteComparison,
     TaskComparison,
 )
@@ -33,7 +33,7 @@ def compare(
     *,
     num_items: int = 0,
     html: str | Path | None = None,
-) -> RunComparison:
+) -> CompareResult:
     """Compare runs with the first one, paired by example, on every task that all of them have.
 
     P-values are corrected for the number of comparisons (Holm).
@@ -51,6 +51,12 @@ def compare(
         UsageError: fewer than two runs, or an unknown metric.
         DataError: a run has no evaluation, or the examples differ.
         ResourceError: the page is not writable.
+
+    Example:
+        >>> import luthier
+        >>> result = luthier.compare(["runs/untuned", "runs/tuned"])
+        >>> result.to_pandas()["run"].item()
+        'tuned'
     """
     from luthier.evaluation import Resampling
     from luthier.reports import write_comparison
@@ -64,7 +70,7 @@ def compare(
     measured = _evaluations(opened, task)
     tasks = _compare_tasks(measured, metric, resampling, console, num_items)
     whole = task is None and metric is None
-    comparison = RunComparison(
+    comparison = CompareResult(
         names=tuple(measured),
         tasks=tasks,
         suites=_compare_suites(opened, measured, resampling, console) if whole else (),

@@ -10,8 +10,8 @@ from luthier.api.configuration import (
     Overrides,
     configure,
 )
+from luthier.api.results import DryRunResult
 from luthier.core.console import Console
-from luthier.records.dry_run import DryRun
 from luthier.records.run_directory import RunDirectory
 
 
@@ -21,7 +21,7 @@ def dry_run(
     console: Console | None = None,
     *,
     kind: Literal["adapt", "tune"] = "adapt",
-) -> DryRun:
+) -> DryRunResult:
     """Run every check of adapt or tune that needs no weights.
 
     Args:
@@ -32,6 +32,12 @@ def dry_run(
 
     Raises:
         LuthierError: any error that the real run would raise before training.
+
+    Example:
+        >>> import luthier
+        >>> found = luthier.dry_run("task.yaml", kind="tune")
+        >>> found.methods[0].fits
+        True
     """
     from luthier.context.long_tests import asking, long_tests, warn_of_long_tests
     from luthier.context.manifest import check_manifest
@@ -58,4 +64,4 @@ def dry_run(
         resolved.output, resolved.run_name(name, context.dataset.task, context.model.id)
     )
     check_manifest(run, context)
-    return dry_run_of(context, run, checked)
+    return DryRunResult(**dict(dry_run_of(context, run, checked)))

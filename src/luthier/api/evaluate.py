@@ -34,6 +34,11 @@ def evaluate(
 
     Raises:
         LuthierError: see `luthier.core.errors`.
+
+    Example:
+        >>> import luthier
+        >>> result = luthier.evaluate("runs/tuned")
+        >>> answers = result.to_pandas()[["prompt", "prediction", "references"]]
     """
     from luthier.api.report import verified_report
     from luthier.context.evaluation_task import evaluation_task

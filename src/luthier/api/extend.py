@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from luthier.api.results import TuneResult
-from luthier.api.resume import kind_of
-from luthier.api.tune import tune
+from luthier.api.resume import kind_of, session_limit
+from luthier.api.tune import tune_until
 from luthier.config import RunConfig
+from luthier.config.load import override
 from luthier.config.stored import grants, stored_config
 from luthier.core.console import Console
-from luthier.core.errors import PreemptedError, UsageError
+from luthier.core.errors import UsageError
 from luthier.core.files import read_lines, write_lines
 from luthier.records.run_directory import RunDirectory
 from luthier.records.run_lock import writing
-from luthier.records.training import Extension, TrainingRecord
+from luthier.records.training import Extension
 
 if TYPE_CHECKING:
     from luthier.context.run_context import RunContext
@@ -33,13 +32,14 @@ def extend(
     console: Console | None = None,
     *,
     steps: int | None = None,
+    max_time: str | float | None = None,
     overrides: Overrides = None,
 ) -> TuneResult:
     """Continue a training, finished or not, with more epochs or steps.
 
     The learning rate schedule becomes that of a training over the new total, entered at the current
     step. If that step is within the warm-up, the learning rate rises again. A time limit is granted
-    again. ``extensions.jsonl`` and ``training.json`` record the change.
+    again, as by `resume`. ``extensions.jsonl`` and ``training.json`` record the change.
 
     Args:
         run: the run directory.
@@ -49,11 +49,18 @@ def extend(
         console: shows progress.
         steps: additional optimizer steps, instead of epochs; ``train.max_steps`` is set from then
             on.
+        max_time: as in `resume`.
         overrides: as in `resume`.
 
     Raises:
         UsageError: the run is not a tune run, its inputs have changed, or a value is out of range.
         DataError: ``run`` is not a run directory, or its checkpoints are gone.
+
+    Example:
+        >>> import luthier
+        >>> result = luthier.extend("runs/tuned", steps=1)
+        >>> result.training.extensions[-1].max_steps == result.training.planned_steps
+        True
     """
     from luthier.checkpoint import newest_step
     from luthier.context.manifest import check_manifest
@@ -74,31 +81,18 @@ def extend(
             fix="tune again, with train.epochs or train.max_steps set to the new total",
         )
     config = stored_config(opened, grants(overrides or {}))
+    if max_time is not None:
+        config = override(config, {"train.max_time": max_time})
     context = prepare(config, console)
     check_manifest(opened, context)
     with writing(opened, console):
-        limit = _time_of_a_training(opened, config)
         longer = _with_more(context, epochs, steps)
         if learning_rate is not None:
             rate = {f"methods.{config.method}.learning_rate": learning_rate}
             longer = configure(longer, rate)
-        changed = _with_more_time(opened, longer, limit)
-        _note_extension(opened, context, changed, step, limit)
-        with continued_by_resume(opened):
-            return tune(changed, console=console)
-
-
-@contextmanager
-def continued_by_resume(run: RunDirectory) -> Iterator[None]:
-    """Advise to resume after an interruption: extending again would add even more steps."""
-    fix = f"continue with 'luthier resume {run.path}'"
-    try:
-        yield
-    except PreemptedError as error:
-        raise PreemptedError(error.problem, where=error.where, fix=fix) from None
-    except KeyboardInterrupt as error:
-        error.add_note(fix)
-        raise
+        _note_extension(opened, context, longer, step)
+        limit = session_limit(opened, longer.train.max_time)
+        return tune_until(longer, limit, console)
 
 
 def _require_one(epochs: float | None, steps: int | None) -> None:
@@ -125,23 +119,7 @@ def _with_more(context: RunContext, epochs: float | None, steps: int | None) -> 
     return configure(config, {"train.max_steps": before + (more or 0)})
 
 
-def _time_of_a_training(run: RunDirectory, config: RunConfig) -> float | None:
-    """The time limit as configured, before extensions raised it by the time used."""
-    granted = [line["max_time"] for line in read_lines(run.extensions) if line.get("max_time")]
-    return granted[0] if granted else config.train.max_time
-
-
-def _with_more_time(run: RunDirectory, config: RunConfig, limit: float | None) -> RunConfig:
-    """The time limit granted again, beyond the time used."""
-    if limit is None or not run.training.is_file():
-        return config
-    used = TrainingRecord.read(run.training).seconds
-    return configure(config, {"train.max_time": used + limit})
-
-
-def _note_extension(
-    run: RunDirectory, context: RunContext, changed: RunConfig, step: int, limit: float | None
-) -> None:
+def _note_extension(run: RunDirectory, context: RunContext, changed: RunConfig, step: int) -> None:
     """Allow the run to continue from its checkpoints under the changed configuration."""
     from luthier.context.fingerprints import training_fingerprint
 
@@ -154,7 +132,7 @@ def _note_extension(
         max_steps=changed.train.max_steps,
         learning_rate_before=before.method_config.learning_rate,
         learning_rate=changed.method_config.learning_rate,
-        max_time=limit,
+        max_time=changed.train.max_time,
         extends=training_fingerprint(context, before.method),
         fingerprint=training_fingerprint(
             dataclasses.replace(context, config=changed), before.method

@@ -36,6 +36,12 @@ def measure_forgetting(
         UsageError: the models have different tokenizers, or a setting that a run needs was not
             given.
         DataError: ``after`` is not a tuned run, or there is nothing to compare.
+
+    Example:
+        >>> import luthier
+        >>> report = luthier.measure_forgetting("runs/tuned")
+        >>> report.general.value > -1  # nats per token; positive: forgotten
+        True
     """
     from luthier.workflows.forgetting import compare_with_before
 

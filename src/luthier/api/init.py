@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from luthier.api.results import InitResult
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import write_atomically
 from luthier.core.units import counted
 from luthier.core.user_files import home, is_there
-from luthier.data.draft_task import TaskDraft, draft_task
+from luthier.data.draft_task import draft_task
 from luthier.data.problems import Dropped, collect_problems
 from luthier.data.profile import profile_rows
 from luthier.data.sources import find_path, open_source
@@ -25,7 +26,7 @@ def init(
     group: str | None = None,
     corrected: bool = False,
     overwrite: bool = False,
-) -> TaskDraft:
+) -> InitResult:
     """A task drafted from a file or folder of rows, with the profile of its columns.
 
     Args:
@@ -42,8 +43,10 @@ def init(
         UsageError: a named column does not exist, or ``output`` exists.
 
     Example:
-        >>> draft = luthier.init("tickets.csv", "task.yaml")
-        >>> print(draft.profile.label, draft.profile.unsure)
+        >>> import luthier
+        >>> draft = luthier.init("tickets.csv", "drafted.yaml")
+        >>> draft
+        <InitResult: 240 rows, 3 columns: ticket → team (5 classes).>
     """
     path = Path(output) if output is not None else None
     if path is not None and not overwrite and is_there(path):
@@ -77,7 +80,7 @@ def init(
         raise DataError(error.problem, where=given, fix=fix) from None
     if path is not None:
         write_atomically(path, draft.text)
-    return draft
+    return InitResult(draft.profile, draft.text, draft.rows)
 
 
 def _left_out(dropped: Sequence[Dropped]) -> Iterator[str]:

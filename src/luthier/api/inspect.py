@@ -28,6 +28,12 @@ def inspect(
 
     Raises:
         LuthierError: see `luthier.core.errors`.
+
+    Example:
+        >>> import luthier
+        >>> found = luthier.inspect("task.yaml", {"method": "lora"})
+        >>> sum(group.parameters for group in found.groups) > 0
+        True
     """
     from luthier.context.prepare import prepare
     from luthier.workflows.inspection import inspect_method

@@ -46,6 +46,12 @@ def judge(
         UsageError: no run is named, or the judge's settings are invalid.
         DataError: a run has no evaluation, or the examples differ.
         ResourceError: a server cannot be reached.
+
+    Example:
+        >>> import luthier
+        >>> (verdict,) = luthier.judge(  # doctest: +SKIP
+        ...     ["runs/untuned", "runs/tuned"], overrides={"model.id": "http://127.0.0.1:8000/v1"}
+        ... )
     """
     from luthier.evaluation import load_evaluation
     from luthier.evaluation.judge import paired_answers

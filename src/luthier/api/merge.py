@@ -37,6 +37,12 @@ def merge(
     Raises:
         UsageError: there is no adapter, it cannot be merged, or the output folder is missing.
         DataError: merged and unmerged logits differ, or an artifact is damaged.
+
+    Example:
+        >>> import luthier
+        >>> result = luthier.merge("runs/tuned")
+        >>> result.difference <= result.tolerance
+        True
     """
     from luthier.workflows.merge import merge_adapter, merge_run, names_adapter
 

@@ -41,6 +41,11 @@ def prompt(
 
     Raises:
         LuthierError: see `luthier.core.errors`.
+
+    Example:
+        >>> import luthier
+        >>> answers = luthier.prompt("task.yaml", num=1)
+        >>> text = answers[0].prediction
     """
     from luthier.workflows.prompting import ask_model
 

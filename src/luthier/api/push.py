@@ -48,8 +48,10 @@ def prepare_push(
         DataError: the run has no tuned model.
 
     Example:
-        >>> luthier.prepare_push("runs/tickets", "ada/ticket-router").folder  # doctest: +SKIP
-        PosixPath('runs/tickets/rungs/lora/hub')
+        >>> import luthier
+        >>> found = luthier.prepare_push("runs/tuned", "ada/ticket-router", base="ada/base")
+        >>> "README.md" in found.files
+        True
     """
     from luthier.core.folders import free_folder
     from luthier.models.hub_upload import require_repo
@@ -99,6 +101,10 @@ def push(
         UsageError, DataError: see `prepare_push`.
         ResourceError: there is no token, or the Hub cannot be reached or refuses; the written
             folder stays.
+
+    Example:
+        >>> import luthier
+        >>> result = luthier.push("runs/tuned", "ada/ticket-router")  # doctest: +SKIP
     """
     from luthier.models.hub_upload import upload
 

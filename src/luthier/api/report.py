@@ -20,6 +20,11 @@ def report(run: str | Path, console: Console | None = None) -> Path:
     Raises:
         DataError: ``run`` is not a run directory, has no results yet, or a stored figure differs
             from its recomputed value.
+
+    Example:
+        >>> import luthier
+        >>> luthier.report("runs/tuned").name
+        'report.html'
     """
     return verified_report(RunDirectory.open(Path(run)), console or Console())
 

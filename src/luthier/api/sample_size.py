@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from luthier.api.results import SampleSizeResult
 from luthier.context.run_or_model import open_runs
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
-from luthier.records.comparison import (
-    SampleSize,
-)
 from luthier.records.evaluation import MetricResult
 from luthier.records.run_directory import RunDirectory
 
@@ -21,7 +19,7 @@ def required_sample_size(
     base_rate: float | None = None,
     metric: str | None = None,
     console: Console | None = None,
-) -> SampleSize:
+) -> SampleSizeResult:
     """The number of examples to detect a difference, with 80 % power at the 5 % level.
 
     Args:
@@ -34,6 +32,11 @@ def required_sample_size(
     Raises:
         UsageError: neither or both of a run and a base rate are given, or a value is out of range.
         DataError: the run has no evaluation.
+
+    Example:
+        >>> import luthier
+        >>> luthier.required_sample_size(0.05, base_rate=0.7)
+        <SampleSizeResult: To detect a difference of 0.05: 280 to 1,354 examples.>
     """
     from luthier.evaluation import plan_sample_size, plan_shares
 
@@ -44,7 +47,7 @@ def required_sample_size(
         )
     if base_rate is not None:
         source = f"independent 0/1 scores, {base_rate:.0%} of them right"
-        return plan_shares(difference, base_rate, source)
+        return SampleSizeResult(**dict(plan_shares(difference, base_rate, source)))
     (opened,) = open_runs([run or ""], console or Console())
     result = _measured(opened, metric)
     if not result.standard_error:
@@ -54,7 +57,8 @@ def required_sample_size(
             fix="evaluate it on more examples",
         )
     source = f"{result.name} of {opened.name}, {result.n:,} examples"
-    return plan_sample_size(difference, result.standard_error, result.n, source)
+    found = plan_sample_size(difference, result.standard_error, result.n, source)
+    return SampleSizeResult(**dict(found))
 
 
 def _measured(run: RunDirectory, metric: str | None) -> MetricResult:

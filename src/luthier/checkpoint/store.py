@@ -16,6 +16,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def newest_step(folder: Path) -> int | None:
     """The step of the newest checkpoint to resume from, unverified; None if there is none."""
     return max(_steps(folder, _STEP), default=None)
+
+
+def newest_state(folder: Path) -> dict[str, Any] | None:
+    """The state of the newest intact checkpoint; unlike `latest_checkpoint`, nothing is renamed."""
+    for step in sorted(_steps(folder, _STEP), reverse=True):
+        with suppress(DataError):
+            return load_checkpoint(folder / _name(_STEP, step)).state
+    return None
 
 
 def latest_checkpoint(folder: Path, console: Console) -> Checkpoint | None:

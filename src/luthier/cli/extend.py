@@ -7,7 +7,7 @@ from pathlib import Path
 from luthier.cli.flags import Json, WholeOrNone
 from luthier.cli.options import read_settings
 from luthier.cli.output import print_json, print_result
-from luthier.cli.tune import STOPS
+from luthier.cli.tune import going_on
 from luthier.core.units import counted
 
 
@@ -18,6 +18,7 @@ def extend(
     epochs: float | None = None,
     steps: WholeOrNone = None,
     learning_rate: float | None = None,
+    max_time: str | None = None,
     json: Json = False,
 ) -> None:
     """Train a tune run, finished or not, for more epochs or steps, from its latest state.
@@ -31,11 +32,18 @@ def extend(
         epochs: Additional epochs.
         steps: Additional optimizer steps; train.max_steps replaces epochs from then on.
         learning_rate: The new peak learning rate.
+        max_time: The training time of this session and of later ones, such as 2h.
     """
     from luthier.api.extend import extend as train_longer
+    from luthier.api.results import STOPS
 
     result = train_longer(
-        run, epochs, learning_rate, steps=steps, overrides=read_settings(settings)
+        run,
+        epochs,
+        learning_rate,
+        steps=steps,
+        max_time=max_time,
+        overrides=read_settings(settings),
     )
     training = result.training
     if json:
@@ -47,4 +55,5 @@ def extend(
         f"{STOPS[training.stopped]}, loss {training.first_loss:.3f} → {training.last_loss:.3f}, "
         f"best at step {training.best_step}.",
         f"  model     {result.run.model}",
+        *going_on(result),
     )

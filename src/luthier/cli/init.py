@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.padding import Padding
 
+from luthier.api.tables import columns_table, short_value
 from luthier.cli.flags import Json
 from luthier.cli.output import ask, is_interactive, print_json, print_result
 from luthier.core.console import Console
@@ -121,7 +122,7 @@ def _shown(file: str, draft: TaskDraft, near: NearRows, output: Path) -> Iterato
     yield Text.assemble((Path(file).name, "bold cyan"), f"  {rows}, {columns}")
     yield from (Text(f"note: {note}", style="yellow") for note in profile.notes)
     yield ""
-    yield _columns(profile)
+    yield columns_table(profile)
     if profile.classes:
         yield Text(f"\n{profile.label}: {len(profile.classes)} classes", style="bold")
         yield _classes(profile)
@@ -139,20 +140,6 @@ def _shown(file: str, draft: TaskDraft, near: NearRows, output: Path) -> Iterato
     yield _indented(f"luthier data show {name}\nluthier adapt {name}")
 
 
-def _columns(profile: DataProfile) -> Table:
-    table = Table("column", "kind")
-    table.figures("distinct", "missing", "length")
-    table.prose("such as")
-    for column in profile.columns:
-        missing = f"{column.missing:,}" if column.missing else "–"
-        shown = " · ".join(_short(value) for value in column.examples[:2])
-        length = f"{column.median_characters:,}"
-        table.add_row(
-            _short(column.name), column.kind, f"{column.distinct:,}", missing, length, shown
-        )
-    return table
-
-
 def _classes(profile: DataProfile) -> Table:
     table = Table(headed=False)
     table.text()
@@ -161,7 +148,7 @@ def _classes(profile: DataProfile) -> Table:
     most = profile.classes[0].rows
     for each in profile.classes[:_MOST_CLASSES]:
         bar = "█" * -(-each.rows * _BAR_WIDTH // most)
-        table.add_row(_short(each.label), f"{each.rows:,}", Text(bar, style="cyan"))
+        table.add_row(short_value(each.label), f"{each.rows:,}", Text(bar, style="cyan"))
     if (left := len(profile.classes) - _MOST_CLASSES) > 0:
         table.add_row(f"… {left} more", "", "")
     return table
@@ -216,11 +203,6 @@ def _kept_together(profile: DataProfile, near: NearRows) -> str:
 
 def _indented(text: str) -> Padding:
     return Padding(Text(text), (0, 0, 0, 2), expand=False)
-
-
-def _short(text: str, most: int = 24) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _shortened(text: str) -> str:

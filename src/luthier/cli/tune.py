@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -16,13 +16,8 @@ from luthier.core.method_facts import METHOD_NAMES
 from luthier.core.units import counted, format_bytes, format_count, format_duration
 from luthier.distributed.launch import end_with_parent, is_launched, run_together, speaks_for_all
 
-STOPS = {
-    "finished": "",
-    "early": ", stopped early",
-    "time": ", stopped by the time limit",
-    "forgetting": ", stopped by the guard against forgetting",
-}
-"""The end of a training, as a part of a sentence."""
+if TYPE_CHECKING:
+    from luthier.api.results import AdaptResult, TuneResult
 
 
 def tune(
@@ -56,6 +51,8 @@ def tune(
     result = luthier.tune(config)
     if not speaks_for_all():
         return
+    from luthier.api.results import STOPS
+
     training = result.training
     if json:
         document = {"run": str(result.run.path), "report": str(result.report)}
@@ -74,5 +71,10 @@ def tune(
         f"  took      {format_duration(training.seconds)}, "
         f"{format_bytes(training.peak_memory_bytes)} of memory at the peak",
         f"  model     {result.run.model} ({format_bytes(training.artifact_bytes)})",
-        f"  next      luthier evaluate {result.run.path}",
+        *(going_on(result) or [f"  next      luthier evaluate {result.run.path}"]),
     )
+
+
+def going_on(result: TuneResult | AdaptResult) -> list[str]:
+    """The command that continues a run whose training ran out of time, if it did."""
+    return [] if result.is_finished else [f"  go on     {result.next_command}"]

@@ -23,6 +23,7 @@ from rich.theme import Theme
 
 from luthier.core.errors import LuthierError
 from luthier.core.names import on_one_line
+from luthier.core.notebook import NotebookLine, in_notebook
 from luthier.core.terminal import TerminalConsole, Text, guarded
 from luthier.core.units import format_duration
 
@@ -33,6 +34,7 @@ _INDENT = "    "
 _LONGEST = 20_000
 _PLAIN_INTERVAL_SECONDS = 10.0
 _PLAIN_FIRST_SECONDS = 2.0
+_NOTEBOOK_INTERVAL_SECONDS = 0.5
 _PLAIN_COLUMNS = 100
 # The first unit is slower than the others, so no estimate is shown before this many units.
 _ENOUGH_UNITS = 4
@@ -46,11 +48,18 @@ class ProgressCallback(Protocol):
 
 
 class Console:
-    """Messages and progress bars: live on a terminal, plain lines elsewhere."""
+    """Messages and progress: bars on a terminal, a changing line in a notebook, or plain lines."""
 
     def __init__(self, stream: IO[str] | None = None, *, quiet: bool = False) -> None:
+        # Notebooks show standard error as if it were an error.
+        self._is_notebook = stream is None and in_notebook()
+        self._quiet = quiet
         self._rich = TerminalConsole(
-            stream or sys.stderr, theme=_THEME, quiet=quiet, soft_wrap=True
+            stream or (sys.stdout if self._is_notebook else sys.stderr),
+            theme=_THEME,
+            quiet=quiet,
+            soft_wrap=True,
+            force_jupyter=False,  # it would make a cell output of each line
         )
         self._bar: Progress | None = None
         self._warned: set[str] = set()
@@ -58,7 +67,8 @@ class Console:
     @property
     def is_live(self) -> bool:
         """Whether progress is drawn in place."""
-        return self._rich.is_terminal and not self._rich.is_dumb_terminal
+        is_terminal = self._rich.is_terminal and not self._rich.is_dumb_terminal
+        return is_terminal and not self._is_notebook  # a kernel's stream claims to be a terminal
 
     def say(self, text: str = "") -> None:
         """Print a line. Square brackets are printed as they are."""
@@ -101,10 +111,14 @@ class Console:
         if self.is_live:
             with self._live(description, total, done) as advance:
                 yield advance
+            return
+        if self._is_notebook and not self._quiet:
+            show, interval = NotebookLine().show, _NOTEBOOK_INTERVAL_SECONDS
         else:
-            lines = _PlainProgress(self.say, description, total, done)
-            yield lines
-            lines.end()
+            show, interval = self.say, _PLAIN_INTERVAL_SECONDS
+        lines = _PlainProgress(show, description, total, done, interval)
+        yield lines
+        lines.end()
 
     @contextmanager
     def _live(self, description: str, total: float | None, done: int) -> Iterator[ProgressCallback]:
@@ -207,22 +221,29 @@ class _Bars(Progress):
 
 
 class _PlainProgress:
-    """Progress as a line every few seconds, for logs and pipes.
+    """Progress as a line every few seconds, for logs, pipes and notebooks.
 
     Args:
-        say: prints a line.
+        say: prints a line, or replaces the one before.
         description: the activity.
         total: total units; None: unknown.
         before: units finished earlier.
+        interval: seconds between lines.
     """
 
     def __init__(
-        self, say: Callable[[str], None], description: str, total: float | None, before: int
+        self,
+        say: Callable[[str], None],
+        description: str,
+        total: float | None,
+        before: int,
+        interval: float,
     ) -> None:
         self._say = say
         self._description = description
         self._total = total
         self._before = before
+        self._interval = interval
         self._done: float = before
         self._said: float | None = None  # the count of the last line
         self._last = time.monotonic()
@@ -234,7 +255,7 @@ class _PlainProgress:
         now = time.monotonic()
         if self._first is None and self._done > self._before:
             self._first = now, self._done
-        wait = _PLAIN_INTERVAL_SECONDS
+        wait = self._interval
         if self._said is None:
             wait = min(_PLAIN_FIRST_SECONDS, wait)
         if now - self._last < wait:
@@ -245,8 +266,7 @@ class _PlainProgress:
         if len(line) <= _PLAIN_COLUMNS:
             self._say(line)
         else:
-            self._say("  " + " · ".join(parts))
-            self._say(f"    {status}")
+            self._say(f"  {' · '.join(parts)}\n    {status}")
 
     def end(self) -> None:
         """Print the last count, if earlier ones were printed."""
@@ -262,6 +282,6 @@ class _PlainProgress:
         """The time left, once enough units are done to estimate it."""
         since, counted = self._first or (now, self._done)
         is_known = self._done - self._before >= _ENOUGH_UNITS and self._done > counted
-        if self._total and is_known:
+        if self._total and is_known and self._done < self._total:
             left = (now - since) / (self._done - counted) * (self._total - self._done)
             yield f"{format_duration(left)} left"

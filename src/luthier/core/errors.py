@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from luthier.core.names import on_one_line
+from luthier.core.terminal import printable
 
 _PLACES = 3
 """Maximum number of places listed for problems with the same text."""
@@ -37,6 +38,11 @@ class LuthierError(Exception):
         place = f"{self.where}: " if self.where else ""
         fix = f" ({self.fix})" if self.fix else ""
         return f"{place}{self.problem}{fix}"
+
+    def _render_traceback_(self) -> list[str]:
+        """The text that a notebook shows: problem, location and fix, without a traceback."""
+        parts = (("error:", self.problem), ("  at:", self.where), ("  do:", self.fix))
+        return [printable(f"{label} {part}") for label, part in parts if part]
 
 
 class UsageError(LuthierError):

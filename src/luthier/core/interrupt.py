@@ -9,6 +9,22 @@ from contextlib import contextmanager
 from types import FrameType
 
 
+class Interrupted(KeyboardInterrupt):
+    """A run that was interrupted in a notebook, shown without a traceback.
+
+    Args:
+        fix: how to continue.
+    """
+
+    def __init__(self, fix: str) -> None:
+        super().__init__(fix)
+        self.fix = fix
+
+    def _render_traceback_(self) -> list[str]:
+        """The text that a notebook shows."""
+        return [f"interrupted; {self.fix}"]
+
+
 class StopRequest:
     """Whether the current work was asked to stop."""
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 
+from luthier.checkpoint import newest_state
 from luthier.context.base_model import BaseModel
 from luthier.context.fingerprints import training_fingerprint
 from luthier.context.run_context import RunContext
@@ -150,3 +151,12 @@ def _announce(plan: JobPlan, run: RunDirectory, console: Console) -> MeasuredPla
 def may_go_on(record: TrainingRecord, max_time: float | None) -> bool:
     """Whether a training that ran out of time now has more of it."""
     return record.stopped == "time" and (max_time is None or max_time > record.seconds)
+
+
+def seconds_trained(run: RunDirectory) -> float:
+    """The training time up to the newest checkpoint, in seconds."""
+    state = newest_state(run.checkpoints)
+    if state is None:
+        return TrainingRecord.read(run.training).seconds if run.training.is_file() else 0.0
+    found = state.get("seconds")
+    return found if isinstance(found, float) else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from luthier.api.tables import plans_table
 from luthier.cli.flags import Json
 from luthier.cli.output import print_json, print_result
 from luthier.cli.plan.documents import plan_document
@@ -15,7 +16,7 @@ from luthier.cli.plan.options import (
     TrainingOptions,
     search_request,
 )
-from luthier.cli.plan.tables import plan_lines, plans_table
+from luthier.cli.plan.tables import plan_lines
 from luthier.core.errors import ResourceError, UsageError
 from luthier.planning.planner import best_plans, largest_plans, smallest_plans
 from luthier.planning.search import Search

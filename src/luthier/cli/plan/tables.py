@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
+from luthier.api.tables import VERDICT_STYLES, missing_parts
 from luthier.cli.output import output_width
 from luthier.core.shell import Command
 from luthier.core.tables import Table
 from luthier.core.terminal import Text
 from luthier.core.units import counted, format_bytes, format_count, format_duration
-from luthier.core.verdict import Verdict, verdict_of
+from luthier.core.verdict import verdict_of
 from luthier.planning.commands import tune_command
 from luthier.planning.hardware import GUESSED
 from luthier.planning.memory_chart import legend, text_bar
-from luthier.planning.runnable import NOT_YET
 from luthier.planning.training_plan import Plan, sentence
 
 if TYPE_CHECKING:
@@ -26,11 +26,6 @@ if TYPE_CHECKING:
     from luthier.records.dry_run import PlanCheck
 
 _BAR = 60
-_VERDICTS: dict[Verdict, str] = {
-    "fits": "green",
-    "may not fit": "yellow",
-    "does not fit": "red",
-}
 
 
 def plan_lines(model: str, plan: Plan) -> list[RenderableType]:
@@ -42,7 +37,7 @@ def plan_lines(model: str, plan: Plan) -> list[RenderableType]:
         "choice": f"{plan.method_in_words}, {plan.precision_in_words}, {plan.optimizer}, "
         f"{plan.parallel}, checkpointing {plan.checkpointing}, "
         f"batch {plan.batch} × {plan.accumulation}",
-        "note": _lacks(plan),
+        "note": missing_parts(plan),
         "trains": f"{format_count(plan.trained_parameters)} parameters, saves "
         f"{format_bytes(plan.artifact_bytes)}",
     }
@@ -58,7 +53,7 @@ def plan_lines(model: str, plan: Plan) -> list[RenderableType]:
         "cost": _cost_line(plan),
     }
     return [
-        Text(sentence(plan), style=_VERDICTS[plan.verdict]),
+        Text(sentence(plan), style=VERDICT_STYLES[plan.verdict]),
         "",
         _facts(choice),
         *_run(model, plan),
@@ -85,7 +80,7 @@ def inference_lines(
         f"{upper if verdict == 'may not fit' else ''}."
     )
     return [
-        Text(answers, style=_VERDICTS[verdict]),
+        Text(answers, style=VERDICT_STYLES[verdict]),
         "",
         *_bar(parts, device.memory),
     ]
@@ -100,40 +95,6 @@ def trace_line(trace: PlanCheck) -> RenderableType:
             f"tensors without data, planned {trace.error:+.1%}: {agree}"
         }
     )
-
-
-def plans_table(plans: Sequence[Plan]) -> Table:
-    """Several plans, at least one, as rows."""
-    table = Table("devices", "method", "precision", "parallel", "checkpointing", "batch")
-    table.figures("memory", "tokens/s", "MFU")
-    table.text("limit")
-    table.figures(*(heading for heading, _ in _extras(plans[0])))
-    is_unsure = any(plan.verdict != "fits" for plan in plans)
-    is_lacking = any(not plan.tune.can for plan in plans)
-    if is_unsure:
-        table.text("verdict")
-    if is_lacking:
-        table.prose("note")
-    for plan in plans:
-        cells: list[RenderableType] = [
-            f"{plan.devices} × {plan.device}",
-            plan.method_in_words,
-            plan.precision_in_words,
-            plan.parallel,
-            plan.checkpointing,
-            f"{plan.batch} × {plan.accumulation}",
-            format_bytes(plan.memory.total),
-            format_count(plan.step.tokens_per_second),
-            f"{plan.step.mfu:.1%}",
-            plan.binding,
-            *(value for _, value in _extras(plan)),
-        ]
-        if is_unsure:
-            cells.append(Text(plan.verdict, style=_VERDICTS[plan.verdict]))
-        if is_lacking:
-            cells.append(_lacks(plan))
-        table.add_row(*cells)
-    return table
 
 
 def checks_table(checks: Sequence[PlanCheck]) -> Table:
@@ -176,10 +137,6 @@ def _run(model: str, plan: Plan) -> list[RenderableType]:
     return ["", Command(tune_command(model, plan))] if is_possible else []
 
 
-def _lacks(plan: Plan) -> str:
-    return "" if plan.tune.can else f"{NOT_YET}: {', '.join(plan.tune.missing)}"
-
-
 def _host(plan: Plan) -> str:
     if not plan.memory.host:
         return ""
@@ -203,16 +160,6 @@ def _cost_line(plan: Plan) -> str:
         return ""
     whole = f"{plan.cost.money:.2f}, " if plan.tokens else ""
     return f"{whole}{plan.money_per_million:.3g} per million tokens"
-
-
-def _extras(plan: Plan) -> list[tuple[str, str]]:
-    """Columns that exist only if tokens or a price were given."""
-    columns = [("time", format_duration(plan.cost.seconds))] if plan.tokens else []
-    if plan.cost.money is not None and plan.tokens:
-        columns.append(("cost", f"{plan.cost.money:.2f}"))
-    elif plan.money_per_million is not None:
-        columns.append(("cost/1M tokens", f"{plan.money_per_million:.3g}"))
-    return columns
 
 
 def _off(error: float, digits: int) -> str:
