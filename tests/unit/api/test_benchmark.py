@@ -205,7 +205,7 @@ def test_a_run_of_tasks_has_a_report_with_every_choice(
     assert re.search(r"gets \d+ of 30 \w+ right", html)
     assert "other, parity: 0 = &#39;even&#39;, 1 = &#39;odd&#39;" in html
     assert html.count('<table class="choices">') == 10
-    assert html.count("<span class="hidden">chosen</span>") == 10
+    assert html.count('<span class="hidden">chosen</span>') == 10
     page = tmp_path / "page.html"
     compared = luthier.compare([result.run.path for result in two_runs], html=page)
     html = page.read_text(encoding="utf-8")
