@@ -11,8 +11,6 @@ import nbclient
 import nbformat
 import pytest
 
-import luthier
-
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
 
@@ -34,8 +32,6 @@ def outputs_of(notebook: Any) -> list[Any]:
 def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
-    if not hasattr(luthier, "load"):
-        notebook.cells = [c for c in notebook.cells if "predict" not in c.metadata.get("tags", [])]
     done = execute(notebook, tmp_path / "examples" / "notebooks")
     outputs = outputs_of(done)
     assert any("text/html" in one.get("data", {}) for one in outputs)

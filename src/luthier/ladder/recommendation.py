@@ -152,7 +152,7 @@ def _final_choice(measured: Sequence[_Measured], alpha: float) -> tuple[str | No
         return None, _NONE_USABLE, [_left_out(m) for m in measured]
     parts = [_use(choice)]
     if choice.rung.is_baseline:
-        parts.append("You do not need a language model here.")
+        parts.append(_without_model(choice, alpha))
     left_out = [m for m in cheaper if m.rung.unusable]
     if left_out and len(left_out) == len(cheaper):
         parts.append("It is the cheapest rung whose answers can be used.")
@@ -172,6 +172,13 @@ def _final_choice(measured: Sequence[_Measured], alpha: float) -> tuple[str | No
     if usable and (power := _power(usable[-1])):
         reasons.append(power)
     return choice.rung.name, " ".join(parts), [*reasons, *_facts(choice.rung)]
+
+
+def _without_model(choice: _Measured, alpha: float) -> str:
+    """The meaning of the choice of a baseline."""
+    if choice.has_real_gain(alpha):
+        return "You do not need a language model here."
+    return "No language model is shown to beat it on these examples."
 
 
 def _choice(measured: Sequence[_Measured], alpha: float) -> _Measured:

@@ -371,3 +371,11 @@ def test_a_model_below_the_majority_is_explained() -> None:
         f"zero-shot does worse than always giving the most frequent answer: {why}."
     )
     assert "evaluate.calibrate=true" in told
+
+
+def test_a_baseline_that_nothing_beats_is_not_said_to_be_enough() -> None:
+    few = done("few-shot", 0.45, gain("majority", 0.05, 0.3))
+    answer = recommend([done("majority", 0.4), few], None, 0.05)
+    assert answer.rung == "majority"
+    assert "No language model is shown to beat it on these examples." in answer.sentence
+    assert "do not need" not in answer.sentence
