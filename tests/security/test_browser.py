@@ -209,9 +209,10 @@ def _card(folder: Path, payload: str) -> list[tuple[str, str]]:
     text = hostile_card(hostile_run(folder, payload), payload)
     begin, front, body = re.split(r"(?m)^---\n", text, maxsplit=2)
     assert not begin
-    assert list(yaml.safe_load(front)) == [
-        "base_model", "base_model_relation", "library_name", "pipeline_tag", "tags", "datasets",
-    ]  # fmt: skip
+    assert set(yaml.safe_load(front)) <= {
+        "library_name", "license", "license_name", "license_link", "base_model",
+        "base_model_relation", "pipeline_tag", "tags", "datasets", "language", "model-index",
+    }  # fmt: skip
     return [_rendered(body)]
 
 

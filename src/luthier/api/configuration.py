@@ -11,6 +11,7 @@ from luthier.config.load import override
 from luthier.config.stored import save_config, stored_config
 from luthier.records.run_directory import RunDirectory
 from luthier.tasks.given import is_task_file
+from luthier.tasks.load import load_task
 
 Configuration = RunConfig | Path | str | None
 _DATA, _TEMPLATE = "data.source", "prompt.template"
@@ -43,9 +44,11 @@ def load_given(
     Raises:
         UsageError: an unknown key or an invalid value, or the file mixes a task and a
             configuration.
+        DataError: the task is not valid.
     """
     if path is None or not is_task_file(path):
         return load_config(path, settings, flags)
+    load_task(str(path))  # validates it
     keys = {text.partition("=")[0].strip() for text in settings}
     has_data = _DATA in keys or (flags or {}).get(_DATA) is not None
     place = _TEMPLATE if has_data else _DATA

@@ -37,11 +37,11 @@ def load(
         LuthierError: see `luthier.core.errors`.
 
     Example:
-        ::
-
-            model = luthier.load("runs/tickets")
-            answer = model(subject="Refund?", body="Where is my money?")
-            print(answer.text, answer.probability)
+        >>> import luthier
+        >>> model = luthier.load("runs/tuned")
+        >>> answer = model("Is the number 7 even or odd?")
+        >>> isinstance(answer.text, str)
+        True
     """
     from luthier.context.run_predictor import open_predictor
 
@@ -51,6 +51,13 @@ def load(
 
 class Model:
     """A loaded run: a call answers one question, `predict` answers many.
+
+    Example:
+        >>> import luthier
+        >>> model = luthier.load("runs/tuned")
+        >>> answers = model.predict([{"prompt": "Is the number 7 even or odd?"}])
+        >>> len(answers)
+        1
 
     Args:
         predictor: the run.

@@ -48,6 +48,13 @@ def predict(
 
     Raises:
         LuthierError: see `luthier.core.errors`.
+
+    Example:
+        >>> import luthier
+        >>> from pathlib import Path
+        >>> _ = Path("new.jsonl").write_text('{"prompt": "Is the number 7 even or odd?"}')
+        >>> luthier.predict("runs/tuned", "new.jsonl", "answers.csv").rows
+        1
     """
     from luthier.context.run_predictor import open_predictor
     from luthier.workflows.prediction_files import Options, predict_to_file

@@ -9,10 +9,8 @@ from collections.abc import Iterable, Iterator
 from html import escape
 
 from rich.console import RenderableType
-from rich.table import Column
-from rich.text import Text as RichText
 
-from luthier.core.tables import Table
+from luthier.core.tables import Column, Table
 from luthier.core.terminal import printable
 
 _CELL = "padding:.2em .8em;vertical-align:top;border-bottom:1px solid rgba(128,128,128,.35)"
@@ -68,9 +66,9 @@ def _data_cell(column: Column, cell: RenderableType) -> str:
 
 def _cell(tag: str, column: Column, cell: RenderableType) -> str:
     """A cell; its second and later lines are small, and bold text stays bold."""
-    plain = cell.plain if isinstance(cell, RichText) else str(cell)
+    plain = str(cell)
     first, *others = plain.split("\n")
-    is_bold = isinstance(cell, RichText) and str(cell.style).startswith(("bold", "green"))
+    is_bold = str(getattr(cell, "style", "")).startswith(("bold", "green"))
     shown = f"<strong>{_text(first)}</strong>" if is_bold else _text(first)
     lines = [shown, *(_BELOW.format(_text(line.strip())) for line in others)]
     style = _HEADING if tag == "th" else _CELL

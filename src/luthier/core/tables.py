@@ -17,7 +17,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.padding import Padding
 from rich.style import StyleType
-from rich.table import Column
+from rich.table import Column as Column
 from rich.table import Table as RichTable
 
 from luthier.core.terminal import Text, encodable_text
