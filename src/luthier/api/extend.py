@@ -21,6 +21,7 @@ from luthier.records.training import Extension
 
 if TYPE_CHECKING:
     from luthier.context.run_context import RunContext
+    from luthier.data.batches import BatchOrder
 
 from luthier.api.configuration import Overrides, configure
 
@@ -65,6 +66,7 @@ def extend(
     from luthier.checkpoint import newest_step
     from luthier.context.manifest import check_manifest
     from luthier.context.prepare import prepare
+    from luthier.context.training_data import training_data
 
     opened, console = RunDirectory.open(Path(run)), console or Console()
     if (kind := kind_of(opened)) != "tune":
@@ -86,11 +88,12 @@ def extend(
     context = prepare(config, console)
     check_manifest(opened, context)
     with writing(opened, console):
-        longer = _with_more(context, epochs, steps)
+        order = training_data(context, config.method).order(config)
+        longer = _with_more(config, order, epochs, steps)
         if learning_rate is not None:
             rate = {f"methods.{config.method}.learning_rate": learning_rate}
             longer = configure(longer, rate)
-        _note_extension(opened, context, longer, step)
+        _note_extension(opened, context, longer, order, step)
         limit = session_limit(opened, longer.train.max_time)
         return tune_until(longer, limit, console)
 
@@ -103,31 +106,34 @@ def _require_one(epochs: float | None, steps: int | None) -> None:
             raise UsageError(f"{count} {called} cannot be added", fix="give a number above 0")
 
 
-def _with_more(context: RunContext, epochs: float | None, steps: int | None) -> RunConfig:
+def _with_more(
+    config: RunConfig, order: BatchOrder, epochs: float | None, steps: int | None
+) -> RunConfig:
     """The configuration with more epochs or steps, one of which is None."""
-    from luthier.context.training_data import training_data
-    from luthier.training.schedule import total_steps
+    from luthier.training.schedule import planned_epochs, total_steps
 
-    config, own = context.config, context.config.method_config.epochs
     if epochs is not None and config.train.max_steps is None:
-        if own is not None:
-            return configure(config, {f"methods.{config.method}.epochs": own + epochs})
-        return configure(config, {"train.epochs": config.train.epochs + epochs})
-    order = training_data(context, config.method).order(config)
+        own = config.method_config.epochs is not None
+        key = f"methods.{config.method}.epochs" if own else "train.epochs"
+        planned = planned_epochs(order, config.train, config.method_config)
+        return configure(config, {key: planned + epochs})
     more = steps if epochs is None else order.total_steps(epochs)
     before = total_steps(order, config.train, config.method_config)
     return configure(config, {"train.max_steps": before + (more or 0)})
 
 
-def _note_extension(run: RunDirectory, context: RunContext, changed: RunConfig, step: int) -> None:
+def _note_extension(
+    run: RunDirectory, context: RunContext, changed: RunConfig, order: BatchOrder, step: int
+) -> None:
     """Allow the run to continue from its checkpoints under the changed configuration."""
     from luthier.context.fingerprints import training_fingerprint
+    from luthier.training.schedule import planned_epochs
 
     before = context.config
     extension = Extension(
         step=step,
-        epochs_before=before.method_config.epochs or before.train.epochs,
-        epochs=changed.method_config.epochs or changed.train.epochs,
+        epochs_before=planned_epochs(order, before.train, before.method_config),
+        epochs=planned_epochs(order, changed.train, changed.method_config),
         max_steps_before=before.train.max_steps,
         max_steps=changed.train.max_steps,
         learning_rate_before=before.method_config.learning_rate,

@@ -59,16 +59,18 @@ TrackerName = Literal["tensorboard", "trackio", "wandb", "mlflow"]
 class TrainConfig(Config):
     """Settings of the training loop."""
 
-    epochs: float = Field(default=1.0, gt=0, le=1e9)
-    """Epochs over the training examples (elsewhere num_train_epochs)."""
+    epochs: Annotated[float, Field(gt=0, le=1e9)] | Literal["auto"] = "auto"
+    """Epochs over the training examples (elsewhere num_train_epochs). auto: one, or up to three
+    where one has fewer than 100 optimizer steps."""
     max_steps: int | None = Field(default=None, ge=1, le=10**9)
     """Train for exactly this many optimizer steps, repeating the examples as needed; schedule and
     warm-up span them. It overrides epochs, including a method's own. null: the steps follow from
     the epochs."""
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Global batch size: examples per optimizer step, over all devices (elsewhere
-    per_device_train_batch_size times gradient_accumulation_steps times the devices).
-    micro_batch_tokens sets how many a device computes at once."""
+    per_device_train_batch_size times gradient_accumulation_steps times the devices). auto: 16, or
+    down to 4 where an epoch would have fewer than 100 steps. micro_batch_tokens sets how many a
+    device computes at once."""
     micro_batch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = 2048
     """Tokens in one forward pass, padding included; auto: as many as fit, tried before the first
     step. It affects memory and speed, not the result except for dropout, and is halved when memory

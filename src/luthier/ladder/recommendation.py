@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from luthier.core.units import counted, format_bytes, format_count, format_duration
-from luthier.evaluation.statistics.power import can_show_nothing, too_few_units
+from luthier.evaluation.statistics.power import (
+    can_show_nothing,
+    power_notes,
+    shows_only_large_gains,
+    too_few_units,
+)
 from luthier.records.comparison import Comparison
 from luthier.records.contamination import Contamination
 from luthier.records.evaluation import MetricResult
@@ -63,7 +68,7 @@ def recommend(
         contamination: the test examples that the training data contains, if they were looked for.
     """
     measured = [_Measured(rung, rung.metric) for rung in rungs if rung.metric]
-    warnings = (*_cut_answers(rungs), *_few_examples(measured))
+    warnings = (*_cut_answers(rungs), *_few_examples(measured, alpha))
     others = tuple(_why_not(rung) for rung in rungs if not rung.metric)
     if not measured:
         sentence = "No rung was measured, so there is nothing to recommend."
@@ -365,12 +370,17 @@ def _below_majority(measured: Sequence[_Measured]) -> list[str]:
     ]
 
 
-def _few_examples(measured: Sequence[_Measured]) -> list[str]:
-    """A warning if the test examples can show only large differences."""
+def _few_examples(measured: Sequence[_Measured], alpha: float) -> list[str]:
+    """A warning if the test examples can show only large differences, or none."""
     gains = [m.rung.gain for m in measured if m.rung.gain]
-    if not gains or gains[-1].detectable is None or gains[-1].detectable < _COARSE:
+    if not gains:
         return []
-    return [_detectable(gains[-1])]
+    last = gains[-1]
+    if last.detectable is not None:
+        return [_detectable(last)] if last.detectable >= _COARSE else []
+    if last.units and shows_only_large_gains(last.units, alpha):
+        return list(power_notes(last.n, last.units, alpha))
+    return []
 
 
 def _contamination_warnings(

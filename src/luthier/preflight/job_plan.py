@@ -191,7 +191,7 @@ class _Planner:
     def _sizes(self) -> list[int]:
         """Possible tokens per forward pass: all of a step, half of them, down to one example."""
         lengths = sorted(map(self.data.objective.length, self.data.examples), reverse=True)
-        in_step = len(lengths[: self.context.config.train.batch_size])
+        in_step = len(lengths[: self.data.order(self.context.config).batch_size])
         longest, sizes = lengths[0], [lengths[0] * in_step]
         while sizes[-1] > longest:
             sizes.append(max(longest, sizes[-1] // 2))

@@ -47,6 +47,8 @@ class TrainingRecord(Record):
     planned_steps: Count
     epochs: float
     examples: Count
+    batch_size: Count | None = None
+    """Examples per optimizer step."""
     replayed: Count = 0
     """Number of general texts added to each epoch."""
     trained_tokens: Count

@@ -244,6 +244,8 @@ def _made(card: Card) -> Iterator[tuple[str, str]]:
         share = training.trained_parameters / max(training.total_parameters, 1)
         yield "trained parameters", f"{format_count(training.trained_parameters)} ({share:.3%})"
         yield "steps", f"{training.steps:,} of {training.planned_steps:,} ({training.stopped})"
+        if training.batch_size is not None:
+            yield "examples per step", f"{training.batch_size:,}"
         yield "passes over the examples", f"{training.epochs:.3g}"
         yield "trained tokens", f"{training.trained_tokens:,}"
         yield "time", format_duration(training.seconds)

@@ -64,7 +64,7 @@ def training_facts(training: TrainingRecord) -> FactGroup:
         ("Trained", f"{format_count(training.trained_parameters)} parameters, {share:.3%}"),
         ("Steps", f"{training.steps:,} of {training.planned_steps:,} ({training.stopped})"),
         ("Examples", f"{training.examples:,}{_replayed(training)}"),
-        ("Epochs", f"{training.epochs:.3g}"),
+        ("Epochs", f"{training.epochs:.3g}{_batches(training)}"),
         ("Tokens", f"{training.processed_tokens:,} processed, {training.trained_tokens:,} trained"),
         ("Best validation loss", best),
         ("Training loss", f"{first} to {last}"),
@@ -73,6 +73,10 @@ def training_facts(training: TrainingRecord) -> FactGroup:
         ("Artifact", format_bytes(training.artifact_bytes)),
     )
     return FactGroup(training.method, facts)
+
+
+def _batches(training: TrainingRecord) -> str:
+    return f", in batches of {training.batch_size:,}" if training.batch_size else ""
 
 
 def _replayed(training: TrainingRecord) -> str:

@@ -22,7 +22,7 @@ from luthier.models.load import LoadedModel, ModelHandle
 from luthier.records.run_directory import RunDirectory
 from luthier.training.layout import Layout, Packed, Padded
 from luthier.training.objectives import Objective, Trainable
-from luthier.training.schedule import total_steps
+from luthier.training.schedule import batch_size, total_steps
 
 # The default if no limit is known.
 USUAL_TOKENS = 2048
@@ -99,7 +99,7 @@ class TrainingJob:
     def order(self) -> BatchOrder:
         """The assignment of examples to steps."""
         own = len(self.examples) - self.replay.num
-        return BatchOrder(own, self.train.batch_size, self.seed, self.replay)
+        return BatchOrder(own, batch_size(self.train, own), self.seed, self.replay)
 
     @property
     def layout(self) -> Layout:

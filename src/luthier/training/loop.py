@@ -311,6 +311,7 @@ def _record(
         planned_steps=total_steps,
         epochs=progress.step / order.steps_per_epoch,
         examples=order.num_examples,
+        batch_size=order.batch_size,
         replayed=order.replayed,
         trained_tokens=progress.trained_tokens,
         processed_tokens=progress.processed_tokens,

@@ -74,7 +74,7 @@ def halved(job: TrainingJob) -> int:
     """
     lengths = [job.objective.length(example) for example in job.examples]
     longest = max(lengths)
-    most = min(job.micro_batch_tokens, longest * min(len(lengths), job.train.batch_size))
+    most = min(job.micro_batch_tokens, longest * min(len(lengths), job.order.batch_size))
     if most <= longest:
         raise ResourceError(
             f"a step on only the longest example ({longest} tokens) exceeds the memory",
@@ -131,7 +131,7 @@ def _try_step(state: TrainingState) -> None:
 def _longest(job: TrainingJob, examples: Sequence[Trainable]) -> list[Trainable]:
     """The longest examples, as many as a step has."""
     longest = sorted(examples, key=job.objective.length, reverse=True)
-    return longest[: job.train.batch_size]
+    return longest[: job.order.batch_size]
 
 
 def _empty_caches() -> None:

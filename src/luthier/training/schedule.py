@@ -1,4 +1,4 @@
-"""The number of steps, the steps with validations, and the learning rate by step."""
+"""Batch size, number of steps, the steps with validations, and the learning rate by step."""
 
 from __future__ import annotations
 
@@ -14,10 +14,32 @@ _DECAYS: dict[str, Callable[[float], float]] = {
     "constant": lambda _progress: 1.0,
 }
 
+# A few hundred examples in one epoch of batches of 16 are a dozen updates, too few for any method
+# to learn a task (lab/LOG.md). Smaller batches make more updates of the same examples.
+_ENOUGH_STEPS = 100
+_BATCH_SIZES = (4, 16)
+_MOST_EPOCHS = 3.0
+
+
+def batch_size(config: TrainConfig, num_examples: int) -> int:
+    """Examples per optimizer step: ``train.batch_size``, or the one that suits so many examples."""
+    if config.batch_size != "auto":
+        return config.batch_size
+    least, most = _BATCH_SIZES
+    return min(max(num_examples // _ENOUGH_STEPS, least), most)
+
+
+def planned_epochs(order: BatchOrder, config: TrainConfig, method: MethodConfig) -> float:
+    """Epochs of a training: its method's, or ``train.epochs``, or those that suit the examples."""
+    epochs = method.epochs or config.epochs
+    if epochs != "auto":
+        return epochs
+    return min(max(_ENOUGH_STEPS / order.steps_per_epoch, 1.0), _MOST_EPOCHS)
+
 
 def total_steps(order: BatchOrder, config: TrainConfig, method: MethodConfig) -> int:
     """Total optimizer steps: ``train.max_steps``, or the steps of its epochs."""
-    return config.max_steps or order.total_steps(method.epochs or config.epochs)
+    return config.max_steps or order.total_steps(planned_epochs(order, config, method))
 
 
 def validation_steps(total_steps: int, config: TrainConfig) -> frozenset[int]:

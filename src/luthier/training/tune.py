@@ -30,6 +30,7 @@ from luthier.training.loop import train
 from luthier.training.objectives import Objective, Trainable
 from luthier.training.observers import Observer
 from luthier.training.packing import choose_packing
+from luthier.training.schedule import batch_size
 from luthier.training.trackers import tracking
 
 _WEIGHT_FILES = (".safetensors", ".bin")
@@ -69,7 +70,8 @@ class TrainingData:
     def order(self, config: RunConfig) -> BatchOrder:
         """The assignment of examples to steps."""
         replay = Replay(len(self.general), config.data.replay)
-        return BatchOrder(len(self.train), config.train.batch_size, config.seed, replay)
+        own = len(self.train)
+        return BatchOrder(own, batch_size(config.train, own), config.seed, replay)
 
 
 def tune(

@@ -27,7 +27,7 @@ from luthier.reports.content import read_evaluations
 
 CARD = "README.md"
 # Settings of the training loop that decide the result.
-_LOOP = ("optimizer", "batch_size", "schedule", "warmup_fraction", "max_grad_norm", "neftune_alpha")
+_LOOP = ("optimizer", "schedule", "warmup_fraction", "max_grad_norm", "neftune_alpha")
 
 
 def has_card(run: RunDirectory) -> bool:

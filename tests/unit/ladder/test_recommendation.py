@@ -351,6 +351,19 @@ def test_doubts_stand_above_the_result() -> None:
     assert not any("detect" in reason for reason in answer.reasons)
 
 
+@pytest.mark.parametrize(
+    ("units", "warned"),
+    [(4, "cannot show any"), (5, "all 5 units, between two"), (8, "at least 5")],
+)
+def test_few_groups_are_warned_of_above_the_result(units: int, warned: str) -> None:
+    alike = gain("zero-shot", 0.0, 1.0).model_copy(
+        update={"detectable": None, "n": 105, "units": units}
+    )
+    answer = recommend([ZERO, done("few-shot", 0.20, alike)], None, 0.05)
+    assert f"in {units} groups" in answer.warnings[0]
+    assert warned in answer.warnings[0]
+
+
 def test_an_interval_above_zero_beside_a_large_p_value_is_explained() -> None:
     apart = gain("zero-shot", 0.10, 0.25).model_copy(update={"low": 0.031, "high": 0.25})
     answer = recommend([ZERO, done("few-shot", 0.30, apart)], None, 0.05)

@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 
 from luthier.config import MethodsConfig, TrainConfig
+from luthier.config.methods import LoraConfig
 from luthier.data.batches import BatchOrder
-from luthier.training.schedule import learning_rate_factor, total_steps, validation_steps
+from luthier.training.schedule import (
+    batch_size,
+    learning_rate_factor,
+    planned_epochs,
+    total_steps,
+    validation_steps,
+)
 
 
 def factors(total: int, **settings: object) -> list[float]:
@@ -77,3 +84,25 @@ def test_the_last_step_is_validated(
     total: int, settings: dict[str, int], expected: set[int]
 ) -> None:
     assert validation_steps(total, TrainConfig.model_validate(settings)) == expected
+
+
+@pytest.mark.parametrize(
+    ("examples", "size", "steps"),
+    [(2, 4, 3), (20, 4, 15), (147, 4, 100), (400, 4, 100), (800, 8, 100), (5000, 16, 313)],
+)
+def test_small_data_gets_smaller_batches_and_more_epochs(
+    examples: int, size: int, steps: int
+) -> None:
+    config, method = TrainConfig(), LoraConfig()
+    assert batch_size(config, examples) == size
+    order = BatchOrder(examples, size, seed=0)
+    assert total_steps(order, config, method) == steps
+    assert 1 <= planned_epochs(order, config, method) <= 3
+
+
+def test_given_batches_and_epochs_stay() -> None:
+    config = TrainConfig(batch_size=16, epochs=1)
+    assert batch_size(config, 20) == 16
+    order = BatchOrder(20, 16, seed=0)
+    assert total_steps(order, config, LoraConfig()) == 2
+    assert total_steps(order, TrainConfig(), LoraConfig(epochs=2)) == 4

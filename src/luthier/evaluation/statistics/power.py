@@ -72,6 +72,11 @@ def can_show_nothing(units: int, alpha: float = ALPHA) -> bool:
     return least_p(units) / 2 > alpha
 
 
+def shows_only_large_gains(units: int, alpha: float = ALPHA) -> bool:
+    """Whether no gain is detected by so many units if two systems disagree on a quarter of them."""
+    return _shown_gain(units, alpha) is None
+
+
 def too_few_units(units: int, alpha: float = ALPHA) -> str:
     """A sentence about units for which `can_show_nothing` is true."""
     called = "1 unit" if units == 1 else f"{units} units"
@@ -98,7 +103,7 @@ def power_notes(examples: int, units: int, alpha: float = ALPHA) -> tuple[str, .
     if least is None:
         gaining = _least_units(alpha)
         shown = (
-            f"{size} can only show a gain in all {units} units"
+            f"{size} can only show a gain in all {units} units, between two systems and no more"
             if gaining == units
             else f"{size} can only show large gains: at least {gaining} of {units} units must gain"
         )
