@@ -19,9 +19,9 @@ from sklearn.metrics import (
     recall_score,
 )
 
+from luthier.core.probability import softmax
 from luthier.evaluation.class_report import class_report
 from luthier.evaluation.metrics import get_metric
-from luthier.evaluation.metrics.confidence import probabilities
 from luthier.evaluation.reliability import reliability
 from luthier.evaluation.statistics.bootstrap import Resampling, bootstrap_interval
 from luthier.records.evaluation import SampleRecord
@@ -126,7 +126,7 @@ def test_calibration(seed: int) -> None:
             samples([LABELS[p] for p in places], true), scores.tolist(), strict=True
         )
     ]
-    sure = np.array([probabilities(row).max() for row in scores.tolist()])
+    sure = np.array([max(softmax(row)) for row in scores.tolist()])
     right = np.array([LABELS[p] == gold for p, gold in zip(places, true, strict=True)])
     with warnings.catch_warnings(action="ignore"):
         accuracy, confidence = calibration_curve(right, sure, n_bins=10)

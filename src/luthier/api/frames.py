@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.core.errors import UsageError
 from luthier.core.files import read_lines
+from luthier.core.probability import softmax
 from luthier.planning.training_plan import Plan
 from luthier.records.base import Record
 from luthier.records.comparison import Comparison, RunComparison
@@ -125,18 +126,13 @@ def _rung_row(rung: RungRecord, ladder: LadderRecord) -> _Row:
 
 
 def _sample_row(sample: SampleRecord) -> _Row:
-    from luthier.evaluation.metrics.confidence import probabilities
-
     row: _Row = sample.model_dump(
         include={"id", "group", "prompt", "prediction", "references", "finish"}
     )
     row |= sample.scores
     if sample.likelihoods and len(sample.likelihoods) == len(sample.choices):
-        shares = probabilities(sample.likelihoods)
-        row |= {
-            f"p({choice})": float(share)
-            for choice, share in zip(sample.choices, shares, strict=True)
-        }
+        shares = softmax(sample.likelihoods)
+        row |= {f"p({choice})": share for choice, share in zip(sample.choices, shares, strict=True)}
     return row
 
 

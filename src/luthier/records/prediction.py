@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import Literal, Self
 
 from pydantic import Field
 
+from luthier.core.probability import softmax
 from luthier.records.base import Count, Record, Seconds
 from luthier.records.evaluation import SampleRecord
 
@@ -28,7 +27,7 @@ class Answer(Record):
     @classmethod
     def of(cls, sample: SampleRecord) -> Self:
         """The answer in a sample record; probabilities are the softmax of its likelihoods."""
-        shares = softmax(sample.likelihoods) if sample.likelihoods else ()
+        shares = softmax(sample.likelihoods)
         named = dict(zip(sample.choices, shares, strict=True)) if shares else {}
         return cls(text=sample.prediction, finish=sample.finish, probabilities=named)
 
@@ -61,11 +60,3 @@ class Prediction(Record):
     seconds: Seconds
     file: str = ""
     rejected_file: str = ""
-
-
-def softmax(scores: Sequence[float]) -> tuple[float, ...]:
-    """Probabilities proportional to the exponentials of scores (log-probabilities in nats)."""
-    highest = max(scores)
-    weights = [math.exp(score - highest) for score in scores]
-    total = math.fsum(weights)
-    return tuple(weight / total for weight in weights)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import exp
 from typing import Any, Literal
 
+from luthier.core.probability import softmax
 from luthier.core.terminal import printable_values
 from luthier.records.evaluation import EvaluationRecord, MetricResult, SampleRecord
 from luthier.reports.content import Content, System
@@ -241,7 +241,7 @@ class _Joined:
             right=score == 1 if self.is_binary and score is not None else None,
             finish=sample.finish,
             likelihoods=scored,
-            probabilities=_probabilities(scored),
+            probabilities=softmax(scored),
             found=tuple((name, _clip(text, longest)) for name, text in sample.extracted.items()),
         )
 
@@ -310,15 +310,6 @@ def _choices(sample: SampleRecord, longest: int) -> tuple[Choice, ...]:
         Choice(_clip(label, longest), _clip(words, longest), label in sample.references)
         for label, words in zip(sample.choices, sample.words, strict=True)
     )
-
-
-def _probabilities(likelihoods: Sequence[float]) -> tuple[float, ...]:
-    """The share of each choice in the probability of all."""
-    if not likelihoods:
-        return ()
-    likeliest = max(likelihoods)
-    weights = [exp(one - likeliest) for one in likelihoods]
-    return tuple(weight / sum(weights) for weight in weights)
 
 
 def _messages(prompt: str, longest: int) -> tuple[Message, ...]:

@@ -17,7 +17,7 @@ from luthier.api.results import AdaptResult, EvaluateResult, InitResult, TuneRes
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.html import Displayed
-from luthier.evaluation.metrics.confidence import probabilities
+from luthier.core.probability import softmax
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUIET = Console(quiet=True)
@@ -99,7 +99,7 @@ def test_answers_are_rows_with_their_probabilities(tickets: EvaluateResult) -> N
     sample = tickets.samples[0]
     assert len(frame) == len(tickets.samples) > 5
     found = [frame[f"p({choice})"][0] for choice in sample.choices]
-    assert found == pytest.approx(list(probabilities(sample.likelihoods)))
+    assert found == pytest.approx(list(softmax(sample.likelihoods)))
     assert sum(found) == pytest.approx(1)
     assert frame["accuracy"].mean() == pytest.approx(tickets.evaluation.metric("accuracy").value)
     assert tickets.evaluation.task in page_of(tickets).text

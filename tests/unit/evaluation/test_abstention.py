@@ -7,8 +7,9 @@ import math
 import pytest
 
 from luthier.core.errors import DataError
+from luthier.core.probability import softmax
 from luthier.evaluation.abstention import THRESHOLDS, abstention
-from luthier.evaluation.metrics.confidence import confidence, probabilities
+from luthier.evaluation.metrics.confidence import confidence
 from luthier.evaluation.reliability import reliability
 from luthier.evaluation.statistics.bootstrap import Resampling
 from luthier.records.evaluation import SampleRecord
@@ -81,9 +82,10 @@ def test_the_confidence_is_that_of_the_answer() -> None:
 
 def test_log_probabilities_of_any_size_are_probabilities() -> None:
     for scores in ((-1e4, -1e4 - 1), (-3.0,), (0.0, -800.0, -1.0)):
-        shares = probabilities(scores)
-        assert shares.sum() == pytest.approx(1)
-        assert (shares >= 0).all()
+        shares = softmax(scores)
+        assert sum(shares) == pytest.approx(1)
+        assert min(shares) >= 0
+    assert softmax(()) == ()
 
 
 def test_without_likelihoods_there_is_no_reliability(resampling: Resampling) -> None:

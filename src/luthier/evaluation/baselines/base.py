@@ -80,7 +80,7 @@ class Baseline(Predictor, Record):
         """
 
     @abstractmethod
-    def answers(self, texts: Sequence[str], examples: Sequence[Example]) -> list[Answer]:
+    def answers(self, texts: Sequence[str], examples: Sequence[Example]) -> list[BaselineAnswer]:
         """The answer to each example.
 
         Args:
@@ -128,7 +128,7 @@ class Baseline(Predictor, Record):
         return Predictions(samples, seconds=time.monotonic() - started)
 
 
-class Answer(NamedTuple):
+class BaselineAnswer(NamedTuple):
     """An answer of a baseline.
 
     Attributes:
@@ -146,13 +146,13 @@ def question_text(example: Example) -> str:
     return "\n".join(asked)
 
 
-def likeliest(choices: Sequence[str], probabilities: Sequence[float]) -> Answer:
+def likeliest(choices: Sequence[str], probabilities: Sequence[float]) -> BaselineAnswer:
     """The answer with the highest probability; the first of equally likely ones."""
     best = choices[max(range(len(choices)), key=lambda place: probabilities[place])]
-    return Answer(text=best, probabilities=tuple(probabilities))
+    return BaselineAnswer(text=best, probabilities=tuple(probabilities))
 
 
-def _sample(example: Example, answer: Answer) -> SampleRecord:
+def _sample(example: Example, answer: BaselineAnswer) -> SampleRecord:
     scored = [math.log(max(p, _LEAST_PROBABILITY)) for p in answer.probabilities]
     return SampleRecord(
         id=example.id,

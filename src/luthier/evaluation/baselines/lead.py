@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from luthier.core.example import Example
-from luthier.evaluation.baselines.base import Answer, Baseline, Frame, question_text
+from luthier.evaluation.baselines.base import Baseline, BaselineAnswer, Frame, question_text
 
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s|[。！？]|\n")
 
@@ -20,10 +20,10 @@ class Lead(Baseline):
         """See `Baseline.fit`; only the frame of the prompts is learned."""
         return cls(frame=Frame.of([question_text(example) for example in train]))
 
-    def answers(self, texts: Sequence[str], examples: Sequence[Example]) -> list[Answer]:
+    def answers(self, texts: Sequence[str], examples: Sequence[Example]) -> list[BaselineAnswer]:
         """See `Baseline.answers`."""
         del examples
-        return [Answer(text=first_sentence(text)) for text in texts]
+        return [BaselineAnswer(text=first_sentence(text)) for text in texts]
 
     @property
     def num_parameters(self) -> int:

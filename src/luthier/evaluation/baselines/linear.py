@@ -14,7 +14,13 @@ from luthier.core.example import Example
 from luthier.core.files import new_file, read_bytes
 from luthier.core.seeds import fingerprint
 from luthier.core.untrusted import reading_foreign
-from luthier.evaluation.baselines.base import Answer, Baseline, Frame, likeliest, question_text
+from luthier.evaluation.baselines.base import (
+    Baseline,
+    BaselineAnswer,
+    Frame,
+    likeliest,
+    question_text,
+)
 from luthier.evaluation.baselines.tfidf import fitted, restored
 from luthier.evaluation.metrics.base import Floats
 from luthier.records.evaluation import ModelStamp
@@ -68,7 +74,7 @@ class Linear(Baseline):
         made._arrays = {"idf": vectorizer.idf_, **coefficients}
         return made
 
-    def answers(self, texts: Sequence[str], examples: Sequence[Example]) -> list[Answer]:
+    def answers(self, texts: Sequence[str], examples: Sequence[Example]) -> list[BaselineAnswer]:
         """See `Baseline.answers`."""
         features = self._vectorizer().transform(texts)
         logits = features @ self._arrays["coefficients"].T + self._arrays["intercepts"]

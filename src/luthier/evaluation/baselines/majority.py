@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, Self
 
 from luthier.core.example import Example
-from luthier.evaluation.baselines.base import Answer, Baseline, likeliest
+from luthier.evaluation.baselines.base import Baseline, BaselineAnswer, likeliest
 
 
 class Majority(Baseline):
@@ -28,7 +28,7 @@ class Majority(Baseline):
         total = len(train) + len(choices)
         return cls(shares={choice: (counts[choice] + 1) / total for choice in choices})
 
-    def answers(self, texts: Sequence[str], examples: Sequence[Example]) -> list[Answer]:
+    def answers(self, texts: Sequence[str], examples: Sequence[Example]) -> list[BaselineAnswer]:
         """See `Baseline.answers`."""
         del texts
         return [

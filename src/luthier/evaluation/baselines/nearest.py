@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from luthier.core.example import Example
-from luthier.evaluation.baselines.base import Answer, Baseline, Frame, question_text
+from luthier.evaluation.baselines.base import Baseline, BaselineAnswer, Frame, question_text
 from luthier.evaluation.baselines.tfidf import fitted
 
 _ROWS = 512
@@ -34,7 +34,7 @@ class Nearest(Baseline):
             known=tuple(example.references[0] for example in train),
         )
 
-    def answers(self, texts: Sequence[str], examples: Sequence[Example]) -> list[Answer]:
+    def answers(self, texts: Sequence[str], examples: Sequence[Example]) -> list[BaselineAnswer]:
         """See `Baseline.answers`; the first of equally similar examples counts."""
         del examples
         vectorizer, known = fitted(self.texts)
@@ -42,7 +42,7 @@ class Nearest(Baseline):
         for start in range(0, len(texts), _ROWS):
             asked = vectorizer.transform(texts[start : start + _ROWS])
             found += (asked @ known.T).toarray().argmax(axis=1).tolist()
-        return [Answer(text=self.known[place]) for place in found]
+        return [BaselineAnswer(text=self.known[place]) for place in found]
 
     @property
     def num_parameters(self) -> int:

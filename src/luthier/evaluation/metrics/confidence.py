@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from luthier.core.errors import DataError
-from luthier.evaluation.metrics.base import Floats
+from luthier.core.probability import softmax
 from luthier.records.evaluation import SampleRecord
-
-
-def probabilities(logprobs: Sequence[float]) -> Floats:
-    """The probability of each choice among all: the softmax of log-probabilities ``[choices]``."""
-    scores = np.asarray(logprobs, dtype=np.float64)
-    weights = np.exp(scores - scores.max())
-    shares: Floats = weights / weights.sum()
-    return shares
 
 
 def has_confidence(sample: SampleRecord) -> bool:
@@ -43,7 +33,7 @@ def confidence(sample: SampleRecord, name: str) -> tuple[float, bool]:
         place = sample.choices.index(sample.prediction)
     else:
         place = int(np.argmax(logprobs))
-    return float(probabilities(logprobs)[place]), sample.choices[place] in sample.references
+    return softmax(logprobs)[place], sample.choices[place] in sample.references
 
 
 def likelihoods(sample: SampleRecord, name: str) -> tuple[float, ...]:
