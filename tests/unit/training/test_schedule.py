@@ -52,7 +52,8 @@ def test_no_step_is_wasted_at_zero() -> None:
 @pytest.mark.parametrize(
     ("settings", "own", "expected"),
     [
-        ({}, None, 5),
+        ({"epochs": 1}, None, 5),
+        ({}, None, 15),
         ({"epochs": 2.5}, None, 12),
         ({"epochs": 2.5}, 4.0, 20),
         ({"max_steps": 7}, None, 7),
