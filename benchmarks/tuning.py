@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -162,14 +162,13 @@ def _measured(
         name: Case(**common, contender=name, steps=steps + 1, **settings)
         for name, settings in fastest.items()
     }
-    measured: dict[str, list[Measurement]] = {name: [] for name in cases}
-    for _ in range(rounds):
-        for name, case in cases.items():
-            measured[name].append(_measure(case))
-    best = {name: _row(case, measured[name]) for name, case in cases.items()}
+    measured = _in_turns(cases, rounds)
+    if "luthier" not in measured or not set(_PEERS) & set(measured):
+        raise SystemExit(f"of {', '.join(cases)}, only these run: {', '.join(measured) or 'none'}")
+    best = {name: _row(cases[name], measured[name]) for name in measured}
     profiled = _measure(cases["luthier"].model_copy(update={"profiled": True, "steps": 2}))
     peer = max(
-        (name for name in cases if name in _PEERS),
+        (name for name in best if name in _PEERS),
         key=lambda name: best[name]["tokens_per_second"],
     )
     ours, theirs = best["luthier"], best[peer]
@@ -186,6 +185,19 @@ def _measured(
         "losses_agree": _agree(best),
         "where": profiled.where,
     }
+
+
+def _in_turns(cases: Mapping[str, Case], rounds: int) -> dict[str, list[Measurement]]:
+    """Every case once a round. A library that does not run, or stops to, is left out."""
+    measured: dict[str, list[Measurement]] = {name: [] for name in cases}
+    for _ in range(rounds):
+        for name in list(measured):
+            try:
+                measured[name].append(_measure(cases[name]))
+            except RuntimeError as error:  # it may be installed without what it needs
+                print(error, file=sys.stderr)
+                del measured[name]
+    return measured
 
 
 def _measure(case: Case) -> Measurement:

@@ -26,6 +26,11 @@ class StepMetrics(Record):
     mfu: float | None = None
     """Model FLOPs utilisation (`Limits.tokens_per_second`), if known."""
 
+    @property
+    def plausible_mfu(self) -> float | None:
+        """The utilisation to show: none above 1, where the peak was measured too low."""
+        return None if self.mfu is None or self.mfu > 1 else self.mfu
+
 
 class Observer(Protocol):
     """A receiver of steps and events (``start``, ``validation``, …)."""
@@ -70,7 +75,7 @@ class ProgressObserver:
             f"lr {metrics.learning_rate:.3g}",
             f"norm {metrics.gradient_norm:.3g}",
             f"{metrics.tokens_per_second:,.0f} tokens/s",
-            *_utilisation(metrics.mfu),
+            *_utilisation(metrics.plausible_mfu),
             format_bytes(metrics.memory_bytes),
         )
         self._advance(1, status=" · ".join(parts))
@@ -84,8 +89,8 @@ class ProgressObserver:
 
 
 def _utilisation(mfu: float | None) -> tuple[str, ...]:
-    """The model FLOPs utilisation as text, if known and plausible."""
-    return (f"MFU {mfu:.0%}",) if mfu is not None and mfu <= 1 else ()
+    """The model FLOPs utilisation as text, if known."""
+    return () if mfu is None else (f"MFU {mfu:.0%}",)
 
 
 class WarningObserver:
@@ -97,7 +102,7 @@ class WarningObserver:
 
     def on_step(self, metrics: StepMetrics) -> None:
         """Warn once that the calibration cannot be right."""
-        if metrics.mfu is None or metrics.mfu <= 1 or self._is_above_peak:
+        if metrics.mfu is None or metrics.plausible_mfu is not None or self._is_above_peak:
             return
         self._is_above_peak = True
         self._console.warn(

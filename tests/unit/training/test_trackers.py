@@ -100,6 +100,18 @@ def test_tensorboard_holds_what_the_metrics_hold(small_tune: Any) -> None:
     assert shown["validation/loss"] == pytest.approx(losses)
 
 
+def test_a_utilisation_above_the_peak_is_not_tracked(tmp_path: Path) -> None:
+    """More than 100 % cannot be: the peak was measured on a busy machine."""
+    run = RunDirectory.create(tmp_path, "run")
+    config = RunConfig.model_validate({"train": {"trackers": ["tensorboard"]}})
+    with tracking(config, "lora", run, Console(quiet=True)) as observers:
+        for observer in observers:
+            observer.on_event("start", step=0)
+            observer.on_step(step(1))
+            observer.on_step(step(2).model_copy(update={"mfu": 1.09}))
+    assert scalars(run)["train/mfu"] == {1: 0.25}
+
+
 def test_tensorboard_takes_back_what_was_measured_after_the_checkpoint(
     small_tune: Any, tmp_path: Path
 ) -> None:

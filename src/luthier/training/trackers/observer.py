@@ -71,8 +71,8 @@ class TrackerObserver:
             "train/tokens_per_second": metrics.tokens_per_second,
             "train/memory_gib": metrics.memory_bytes / _GIB,
         }
-        if metrics.mfu is not None:
-            values["train/mfu"] = metrics.mfu
+        if metrics.plausible_mfu is not None:
+            values["train/mfu"] = metrics.plausible_mfu
         self._log(values, metrics.step)
 
     def on_event(self, event: str, **values: Any) -> None:
