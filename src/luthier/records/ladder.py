@@ -76,3 +76,9 @@ class LadderRecord(Record):
     contamination: Contamination | None = None
     seconds: Seconds
     budget_seconds: float | None = None
+
+    @property
+    def left_out_examples(self) -> int:
+        """The largest number of training examples that a tuned rung could not be trained on."""
+        trained = [rung.training.examples for rung in self.rungs if rung.training]
+        return max(0, self.examples.get("train", 0) - min(trained)) if trained else 0

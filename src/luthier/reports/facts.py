@@ -86,14 +86,11 @@ def _replayed(training: TrainingRecord) -> str:
 
 def _trained_on(ladder: LadderRecord) -> str:
     """The number of training examples of the rungs, if some were left out."""
-    given = ladder.examples.get("train", 0)
-    trained = [rung.training.examples for rung in ladder.rungs if rung.training]
-    if not trained or min(trained) >= given:
+    left_out = ladder.left_out_examples
+    if not left_out:
         return ""
-    left_out = given - min(trained)
-    return (
-        f"; trained on {min(trained):,}, since {left_out:,} were too long or had nothing to train"
-    )
+    trained = ladder.examples["train"] - left_out
+    return f"; trained on {trained:,}, since {left_out:,} were too long or had nothing to train"
 
 
 def _task_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[str, str]]:

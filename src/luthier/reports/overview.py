@@ -180,8 +180,10 @@ def _models(content: Content) -> str:
 def _data(content: Content) -> str:
     if content.ladder is None:
         return _first_of([record.task for record in content.records])
-    trained = content.ladder.examples.get("train", 0)
-    return f"{content.ladder.task}, {counted(trained, 'training example')}"
+    left_out = content.ladder.left_out_examples
+    trained = content.ladder.examples.get("train", 0) - left_out
+    aside = f" ({left_out:,} more left out)" if left_out else ""
+    return f"{content.ladder.task}, {counted(trained, 'training example')}{aside}"
 
 
 def _tested(content: Content) -> str:

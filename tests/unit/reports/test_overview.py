@@ -32,6 +32,20 @@ def test_a_ladder_names_model_data_date_hardware_and_time(adapt_run: RunDirector
     }
 
 
+def test_examples_that_were_not_trained_on_are_not_counted(adapt_run: RunDirectory) -> None:
+    content = read_content(adapt_run)
+    assert content.ladder is not None
+    rungs = tuple(
+        rung.model_copy(update={"training": rung.training.model_copy(update={"examples": 939})})
+        if rung.training
+        else rung
+        for rung in content.ladder.rungs
+    )
+    ladder = content.ladder.model_copy(update={"rungs": rungs})
+    shown = dict(main_facts(dataclasses.replace(content, ladder=ladder)))
+    assert shown["data"] == "python-docstrings, 939 training examples (21 more left out)"
+
+
 @pytest.mark.parametrize(
     "manifest",
     [{}, {"created": 3, "hardware": "x"}, {"hardware": {"name": 3, "cores": "x"}},
