@@ -26,10 +26,11 @@ _TINY_LAYERS = 8
 
 
 def calibrate(console: Console) -> Calibration:
-    """Measure this machine in less than half a minute, and store the result for later plans.
+    """Measure this machine, and store the result for later plans.
 
-    Products are measured again until the two fastest measurements agree, since other programs slow
-    a machine temporarily. A warning says if they never do.
+    An idle machine takes less than half a minute. Products are measured again until the two fastest
+    measurements agree, since other programs slow a machine temporarily; a warning says if they
+    never do.
     """
     console.say("measuring products in float32 and bfloat16 …")
     rounds = [_products()]
