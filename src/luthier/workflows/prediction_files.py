@@ -79,7 +79,7 @@ def predict_to_file(
     started = time.monotonic()
     writer, added = writer_of(out), AddedColumns.of(predictor, options.abstain, options.prefix)
     targets = Targets.of(predictor, source, out)
-    targets.require_own(overwrites=options.overwrites)
+    targets.require_writable(source.path, overwrites=options.overwrites)
     found = survey(predictor, source, console)
     added.require_new(found.columns, source.name)
     work = out.with_name(f".{out.name}.luthier")
@@ -208,6 +208,26 @@ def tell_rejected(rejected: list[Dropped], console: Console) -> None:
         console.warn(f"{rest:,} more rows not answered, for {len(others):,} other reasons")
 
 
+def _require_free(path: Path, rows: Path | None) -> None:
+    """Refuse a place for a file that nothing may overwrite.
+
+    Raises:
+        UsageError: it is the file of the rows, a folder, a pipe or a device.
+    """
+    if path.exists() and not path.is_file():
+        raise UsageError(
+            "this is no file, so nothing is written there",
+            where=str(path),
+            fix="name another file with -o",
+        )
+    if rows and path.exists() and path.samefile(rows):
+        raise UsageError(
+            "the rows are read from this file, so it is not overwritten",
+            where=str(path),
+            fix="name another file with -o, or rename that of the rows",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Targets:
     """The files that a prediction writes.
@@ -229,12 +249,19 @@ class Targets:
         identity = (str(predictor.run.path.resolve()), source.name, str(out.resolve()))
         return cls(out, rejected, fingerprint("predict", *identity))
 
-    def require_own(self, *, overwrites: bool) -> None:
-        """Refuse to overwrite a file that the same command did not write.
+    def require_writable(self, rows: Path | None, *, overwrites: bool) -> None:
+        """Refuse to overwrite the rows, and files that the same command did not write.
+
+        Args:
+            rows: the file of the rows to answer; None: they are in no file.
+            overwrites: whether existing files are overwritten, whoever made them.
 
         Raises:
-            UsageError: a file exists already, and was not written by this command or was changed.
+            UsageError: a place is the file of the rows, or no file; or a file exists already,
+                and was not written by this command or was changed.
         """
+        for path in (self.rows, self.rejected):
+            _require_free(path, rows)
         for path in () if overwrites else (self.rows, self.rejected):
             if (path.exists() or path.is_symlink()) and not is_remembered(path, self.command):
                 raise UsageError(
