@@ -122,10 +122,11 @@ def _not_calculated(content: BinaryIO, sheet: Any, name: str) -> Mapping[int, st
         written = book[sheet.title]
         for each in (sheet, written):
             each.reset_dimensions()  # a workbook may claim any size
-        for values, formulas in zip(sheet.iter_rows(), written.iter_rows(), strict=True):
+        pairs = zip(sheet.iter_rows(), written.iter_rows(), strict=True)
+        for number, (values, formulas) in enumerate(pairs, start=1):
             for value, formula in zip(values, formulas, strict=True):
                 if formula.data_type == "f" and value.value is None and value.data_type == "n":
-                    found.setdefault(formula.row, formula.coordinate)
+                    found.setdefault(number, formula.coordinate)
     return found
 
 

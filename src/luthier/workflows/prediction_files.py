@@ -19,8 +19,8 @@ from luthier.core.console import Console
 from luthier.core.disk import storing
 from luthier.core.errors import UsageError
 from luthier.core.files import new_file
-from luthier.core.folders import remove_folder
-from luthier.core.own_files import is_remembered, remember
+from luthier.core.folders import refuse_links, remove_folder
+from luthier.core.own_files import is_remembered, remember, require_other_file
 from luthier.core.seeds import fingerprint
 from luthier.data.problems import Dropped, count_reasons
 from luthier.data.writers import JsonlWriter, RowWriter, WriterOf, writer_of
@@ -83,6 +83,7 @@ def predict_to_file(
     found = survey(predictor, source, console)
     added.require_new(found.columns, source.name)
     work = out.with_name(f".{out.name}.luthier")
+    _require_no_links(work)
     parts = work / "parts"
     with one_at_a_time(parts, console):
         model = predictor.load()
@@ -108,6 +109,23 @@ def predict_to_file(
         file=str(out),
         rejected_file=str(targets.rejected) if told else "",
     )
+
+
+def _require_no_links(work: Path) -> None:
+    """Check that the answers of an interrupted call lie where they seem to lie.
+
+    Raises:
+        UsageError: their folder is a link.
+        DataError: it contains one.
+    """
+    if work.is_symlink():
+        raise UsageError(
+            "this is a link, and answers are not kept behind it",
+            where=str(work),
+            fix="remove it, or name another file with -o",
+        )
+    if work.is_dir():
+        refuse_links(work)
 
 
 def predict_to_stream(
@@ -208,26 +226,6 @@ def tell_rejected(rejected: list[Dropped], console: Console) -> None:
         console.warn(f"{rest:,} more rows not answered, for {len(others):,} other reasons")
 
 
-def _require_free(path: Path, rows: Path | None) -> None:
-    """Refuse a place for a file that nothing may overwrite.
-
-    Raises:
-        UsageError: it is the file of the rows, a folder, a pipe or a device.
-    """
-    if path.exists() and not path.is_file():
-        raise UsageError(
-            "this is no file, so nothing is written there",
-            where=str(path),
-            fix="name another file with -o",
-        )
-    if rows and path.exists() and path.samefile(rows):
-        raise UsageError(
-            "the rows are read from this file, so it is not overwritten",
-            where=str(path),
-            fix="name another file with -o, or rename that of the rows",
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class Targets:
     """The files that a prediction writes.
@@ -261,7 +259,7 @@ class Targets:
                 and was not written by this command or was changed.
         """
         for path in (self.rows, self.rejected):
-            _require_free(path, rows)
+            require_other_file(path, rows)
         for path in () if overwrites else (self.rows, self.rejected):
             if (path.exists() or path.is_symlink()) and not is_remembered(path, self.command):
                 raise UsageError(

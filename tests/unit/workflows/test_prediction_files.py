@@ -370,3 +370,22 @@ def test_a_file_without_a_readable_row_says_why(
     new.write_text(content, encoding="utf-8")
     with pytest.raises(DataError, match=says):
         luthier.predict(run, new, tmp_path / "out.csv", QUIET)
+
+
+@pytest.mark.parametrize("place", [".", "parts", "parts/rows", "parts/000000.answers.jsonl"])
+@pytest.mark.parametrize("leads_to", ["folder", "file", "nowhere"])
+def test_nothing_is_written_behind_links(
+    run: Path, tmp_path: Path, place: str, leads_to: str
+) -> None:
+    new = written(tmp_path / "new.csv", ROWS)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("kept")
+    link = tmp_path / ".out.csv.luthier" / place
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(tmp_path / leads_to)
+    with pytest.raises((UsageError, DataError), match="this is a link"):
+        luthier.predict(run, new, tmp_path / "out.csv", QUIET)
+    assert not list((tmp_path / "folder").iterdir())
+    assert (tmp_path / "file").read_text() == "kept"
+    assert not (tmp_path / "nowhere").exists()
+    assert not (tmp_path / "out.csv").exists()
