@@ -80,6 +80,7 @@ OPENS_OTHER_THINGS = {
     "cli/main.py": "the null device",
     "config/stored.py": "what this user has written, noted in the cache",
     "data/docstrings.py": "the standard library",
+    "data/excel.py": "the members of a workbook",
     "distributed/launch.py": "a temporary folder of its own",
     "distributed/installing.py": "what was installed",
     "evaluation/judge/template.py": "the package's own files",

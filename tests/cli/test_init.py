@@ -118,6 +118,17 @@ def test_nothing_is_overwritten(call: Call, tickets: Path) -> None:
         luthier.init("tickets.csv", "task.yaml")
 
 
+@pytest.mark.parametrize("name", ["tickets.csv", "link.yaml", "hard.yaml"])
+def test_the_rows_are_never_overwritten(call: Call, tickets: Path, name: str) -> None:
+    content = Path("tickets.csv").read_bytes()
+    Path("link.yaml").symlink_to("tickets.csv")
+    Path("hard.yaml").hardlink_to("tickets.csv")
+    outcome = call("init", "tickets.csv", "-o", name, "--force")
+    assert outcome.code == UsageError.exit_code
+    assert "the rows are read from this file" in outcome.err
+    assert Path("tickets.csv").read_bytes() == content
+
+
 def test_the_user_knows_better(call: Call, tickets: Path) -> None:
     given = ("--label", "priority", "--text", "body", "--group", "")
     outcome = call("init", "tickets.csv", *given, "--json")

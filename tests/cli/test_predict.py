@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -113,7 +114,7 @@ def test_standard_input_and_output(place: Path, ladder: str, kind: str) -> None:
         (("gone.csv",), "there is no such file"),
         (("new.csv", "prompt.shots=3"), "cannot be changed here"),
         (("new.csv", "-o", "out.xls"), "cannot be written"),
-        (("new.csv", "-o", "new.csv"), "--force"),
+        (("new.csv", "-o", "new.csv", "--force"), "the rows are read from this file"),
     ],
 )
 def test_mistakes_are_told(
@@ -168,3 +169,19 @@ def test_prompt_without_a_run_is_asked_a_text(call: Call, tiny_llama: Path) -> N
     outcome = call("prompt", *model, "--input", "a=b", "--input", "c=d")
     assert outcome.code == 2
     assert "--run" in outcome.err
+
+
+@pytest.mark.parametrize("name", ["../x", "text", "a format\x1b[31m"])
+@pytest.mark.parametrize("rung", ["majority", "zero-shot"])
+def test_a_stored_format_without_questions_is_refused(
+    call: Call, place: Path, ladder: str, tmp_path: Path, name: str, rung: str
+) -> None:
+    run = Path(shutil.copytree(ladder, tmp_path / "run"))
+    stored = run / "rungs" / rung / "prompting.json"
+    record = {**json.loads(stored.read_text(encoding="utf-8")), "format": name}
+    stored.write_text(json.dumps(record), encoding="utf-8")
+    out = tmp_path / "out.csv"
+    outcome = call("predict", str(run), str(place / "new.csv"), "-o", str(out), "--rung", rung)
+    assert outcome.code == 3
+    assert "are no questions" in " ".join(outcome.err.split())
+    assert not out.exists()

@@ -9,6 +9,7 @@ from pathlib import Path
 from luthier.api.results import InitResult
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import write_atomically
+from luthier.core.own_files import require_other_file
 from luthier.core.units import counted
 from luthier.core.user_files import home, is_there
 from luthier.data.draft_task import draft_task
@@ -40,7 +41,8 @@ def init(
 
     Raises:
         DataError: the file is unreadable, or no task fits its rows.
-        UsageError: a named column does not exist, or ``output`` exists.
+        UsageError: a named column does not exist, or ``output`` exists or is the
+            file itself.
 
     Example:
         >>> import luthier
@@ -58,7 +60,10 @@ def init(
     given = str(source)
     problems = collect_problems("drop")
     opened = open_source(given, problems)
-    if find_path(given) is None:
+    found = find_path(given)
+    if path is not None:
+        require_other_file(path, found)
+    if found is None:
         raise UsageError(
             "a task is drafted from a file or folder, not from a data set of the Hub",
             where=given,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,12 @@ class Model:
         """
         from luthier.workflows.predict import RowSource
 
-        row = self._row(text, columns)
+        if (text is None) == (not columns):
+            raise UsageError(
+                "a question is one text, a mapping, or values by column",
+                fix=f"give the columns {', '.join(self.columns)}",
+            )
+        row = self._row(columns or text, "the question")
         (answer,) = self._answers(RowSource("the question", lambda _problems: [row]))
         return answer
 
@@ -102,30 +108,32 @@ class Model:
         """The answers to many questions, in their order.
 
         Args:
-            rows: a list of mappings from columns to values, the path of a file, or a pandas
-                DataFrame.
+            rows: a list of questions as for a call, the path of a file, or a pandas DataFrame.
 
         Returns:
             A list of `Answer`; for a DataFrame a copy of it with the columns ``prediction`` and
             ``probability``, one for each choice, or ``finish``.
 
         Raises:
-            UsageError: a DataFrame has a column of such a name.
-            DataError: rows cannot be answered; all of them are listed.
+            UsageError: a DataFrame has a column of such a name, or something is no question.
+            DataError: rows cannot be answered; all of them are listed. A DataFrame has two columns
+                of one name.
         """
         from luthier.workflows.rows_to_answer import file_source, list_source
 
         if isinstance(rows, str | Path):
             return self._answers(file_source(rows))
         if not _is_frame(rows):
-            return self._answers(list_source(list(rows)))
+            return self._answers(list_source(self._listed(rows)))
+        from luthier.data.columns import require_distinct_columns
         from luthier.workflows.predict import AddedColumns
 
         added = AddedColumns.of(self._run, None, "")
         names = [str(name) for name in rows.columns]
+        require_distinct_columns(names, "the data frame")
         added.require_new(names, "the data frame")
         records = rows.set_axis(names, axis="columns").to_dict("records")
-        answers = self._answers(list_source(records)) if records else []
+        answers = self._answers(list_source(self._listed(records))) if records else []
         values = [added.values(answer) for answer in answers]
         return rows.assign(**{name: [each[name] for each in values] for name in added.names})
 
@@ -148,17 +156,38 @@ class Model:
         problems.raise_if_any()
         return answers
 
-    def _row(self, text: str | Mapping[str, Any] | None, columns: Mapping[str, Any]) -> Row:
-        from luthier.core.row import Row
+    def _listed(self, questions: object) -> list[Row]:
+        """The rows of several questions.
 
-        if isinstance(text, str) and not columns:
-            return self._run.shape.row_of(text)
-        if (text is None) == (not columns) or isinstance(text, str):
+        Raises:
+            UsageError: they are not several, or one of them is no question.
+        """
+        if isinstance(questions, Mapping | bytes) or not isinstance(questions, Iterable):
             raise UsageError(
-                "a question is one text, a mapping, or values by column",
-                fix=f"give the columns {', '.join(self.columns)}",
+                "questions are a list, a DataFrame, or the path of a file",
+                fix="write a single question in a list, or call the model with it",
             )
-        return Row(dict(columns or text or {}), "the question")
+        return [self._row(each, f"row {number}") for number, each in enumerate(questions, start=1)]
+
+    def _row(self, question: object, where: str) -> Row:
+        """The row of a question.
+
+        Raises:
+            UsageError: it is neither a mapping nor the text of the only column.
+        """
+        from luthier.core.row import Row
+        from luthier.data.fields import kind_of
+        from luthier.data.json_text import null_for_nan
+
+        if isinstance(question, str):
+            return replace(self._run.shape.row_of(question), where=where)
+        if isinstance(question, Mapping):
+            return Row(null_for_nan(dict(question)), where)
+        raise UsageError(
+            f"a question is a text or a mapping from columns to values, not {kind_of(question)}",
+            where=where,
+            fix=f"give the columns {', '.join(self.columns)}",
+        )
 
 
 def _is_frame(rows: object) -> bool:

@@ -101,8 +101,8 @@ def open_predictor(
     grants({key: value for key, value in given.items() if key not in _FREE})
     stored = read_prompting(run)
     if run.baseline.is_file():
-        return _baseline(run, stored)
-    if stored is None:
+        found = _baseline(run, stored)
+    elif stored is None:
         found = _from_data(run, given, console)
     else:
         found = _stored(run, stored, stored_config(run, given, parts=_NEEDED), console)

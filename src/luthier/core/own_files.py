@@ -10,8 +10,35 @@ from contextlib import suppress
 from pathlib import Path
 
 from luthier.core.cache import cache_folder
+from luthier.core.errors import UsageError
 from luthier.core.files import file_sha256
 from luthier.core.seeds import fingerprint
+
+
+def require_other_file(path: Path, source: Path | None) -> None:
+    """Refuse a place for a new file that nothing may overwrite, whatever the user allows.
+
+    Args:
+        path: the place.
+        source: the file that the new one is made from; None: there is none.
+
+    Raises:
+        UsageError: it is that file, under whatever name, or a folder, a pipe or a device.
+    """
+    if not path.exists():
+        return
+    if not path.is_file():
+        raise UsageError(
+            "this is no file, so nothing is written there",
+            where=str(path),
+            fix="name another file with -o",
+        )
+    if source and path.samefile(source):
+        raise UsageError(
+            "the rows are read from this file, so it is not overwritten",
+            where=str(path),
+            fix="name another file with -o, or rename that of the rows",
+        )
 
 
 def remember(path: Path, command: str) -> None:

@@ -7,10 +7,11 @@ is a text.
 from __future__ import annotations
 
 import io
+import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,6 +31,8 @@ _OLE_MARK = b"\xd0\xcf\x11\xe0"
 _WORKBOOK = "xl/workbook.xml"
 _SAVE = 'open it in a spreadsheet program and save the sheet as .xlsx or "CSV UTF-8"'
 _POINTER_BYTES = 8
+_FORMULA = re.compile(rb"<(\w+:)?f[\s/>]")
+_BLOCK, _OVERLAP = 1 << 20, 64
 _TRUSTED = "if you trust the file, save the sheet as CSV"
 
 
@@ -48,7 +51,7 @@ def read_excel(path: Path, name: str, problems: Problems) -> Iterator[Row]:
         content = stream if path.suffix != ".gz" else io.BytesIO(stream.read())
         _require_workbook(content, name, budget)
         with _sheet(content, name, problems) as sheet:
-            yield from _rows(sheet, name, problems, budget)
+            yield from _rows(sheet, name, problems, budget, _not_calculated(content, sheet, name))
 
 
 def _require_workbook(content: BinaryIO, name: str, budget: Budget) -> None:
@@ -101,11 +104,67 @@ def _sheet(content: BinaryIO, name: str, problems: Problems) -> Iterator[Any]:
         book.close()
 
 
-def _rows(sheet: Any, name: str, problems: Problems, budget: Budget) -> Iterator[Row]:
+def _not_calculated(content: BinaryIO, sheet: Any, name: str) -> Mapping[int, str]:
+    """The first cell of each row whose formula has no stored value, by the row's number.
+
+    Programs that write workbooks store formulas only; a spreadsheet program stores their values.
+    The empty text is a value: its cell has the type of texts.
+    """
+    import openpyxl
+
+    if not _has_formulas(content):
+        return {}
+    found: dict[int, str] = {}
+    with ExitStack() as stack:
+        stack.enter_context(reading_foreign("this workbook cannot be read", name, _SAVE))
+        book = openpyxl.load_workbook(content, read_only=True, keep_links=False)
+        stack.callback(book.close)
+        written = book[sheet.title]
+        for each in (sheet, written):
+            each.reset_dimensions()  # a workbook may claim any size
+        pairs = zip(sheet.iter_rows(), written.iter_rows(), strict=True)
+        for number, (values, formulas) in enumerate(pairs, start=1):
+            for value, formula in zip(values, formulas, strict=True):
+                if formula.data_type == "f" and value.value is None and value.data_type == "n":
+                    found.setdefault(number, formula.coordinate)
+    return found
+
+
+def _has_formulas(content: BinaryIO) -> bool:
+    """Whether a sheet of a workbook may have a formula, from its bytes."""
+    with zipfile.ZipFile(content) as archive:
+        for name in archive.namelist():
+            if name.startswith("xl/worksheets/") and _contains(archive, name, _FORMULA):
+                return True
+    return False
+
+
+def _contains(archive: zipfile.ZipFile, name: str, pattern: re.Pattern[bytes]) -> bool:
+    with reading_foreign("this workbook cannot be read", name, _SAVE), archive.open(name) as file:
+        end = b""
+        while block := file.read(_BLOCK):
+            if pattern.search(end + block):
+                return True
+            end = block[-_OVERLAP:]
+    return False
+
+
+def _rows(
+    sheet: Any, name: str, problems: Problems, budget: Budget, not_calculated: Mapping[int, str]
+) -> Iterator[Row]:
     columns: list[str] = []
-    for number, cells in _cells(sheet, name, budget):
+    for number, cells in _cells(sheet, name, budget, not_calculated):
         where = f"{name} row {number}"
-        if not columns:
+        if cell := not_calculated.get(number):
+            error = DataError(
+                f"the formula in cell {cell} has no stored value",
+                where=where,
+                fix="open the workbook in a spreadsheet program and save it, which stores values",
+            )
+            if not columns:
+                raise error
+            problems.add(error)
+        elif not columns:
             columns = named_columns(cells, where)
         elif len(cells) > len(columns):
             there, meant = counted(len(cells), "cell"), counted(len(columns), "column")
@@ -117,7 +176,9 @@ def _rows(sheet: Any, name: str, problems: Problems, budget: Budget) -> Iterator
             yield Row(dict(zip(columns, filled, strict=True)), where)
 
 
-def _cells(sheet: Any, name: str, budget: Budget) -> Iterator[tuple[int, list[str]]]:
+def _cells(
+    sheet: Any, name: str, budget: Budget, not_calculated: Mapping[int, str]
+) -> Iterator[tuple[int, list[str]]]:
     """The number and the texts of each row that is not empty, without empty cells at its end."""
     with reading_foreign("this workbook cannot be read", name, _SAVE):
         sheet.reset_dimensions()  # a workbook may claim any size
@@ -125,7 +186,7 @@ def _cells(sheet: Any, name: str, budget: Budget) -> Iterator[tuple[int, list[st
         for number, values in enumerate(rows, start=1):
             cells = _texts(values)
             budget.spend(VALUE_BYTES + _POINTER_BYTES * len(values))
-            if cells:
+            if cells or number in not_calculated:
                 size = sum(map(len, cells)) + VALUE_BYTES * len(cells)
                 budget.spend(OBJECT_BYTES + size)
                 yield number, cells

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -96,22 +96,23 @@ def to_json(value: Any) -> str:
         raise ValueError(f"it cannot be written as JSON: {error}") from None
 
 
-def null_for_nan(value: Any, key: str = "") -> Any:
+def null_for_nan(value: Any, key: str = "", kept: Container[str] = _SAYS_WHAT_IS_TRAINED) -> Any:
     """``value`` with null for numbers that are not finite, which is how pandas stores missing ones.
 
     Args:
         value: a value of a row, nested or not.
-        key: its key. Below a training flag's key, such numbers are kept.
+        key: its key.
+        kept: the keys below which such numbers are kept: those of training flags.
 
     Raises:
         RecursionError: it is nested too deep.
     """
-    if key in _SAYS_WHAT_IS_TRAINED:
+    if key in kept:
         return value
     if isinstance(value, dict):
-        return {name: null_for_nan(item, name) for name, item in value.items()}
+        return {name: null_for_nan(item, name, kept) for name, item in value.items()}
     if isinstance(value, list):
-        return [null_for_nan(item) for item in value]
+        return [null_for_nan(item, kept=kept) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

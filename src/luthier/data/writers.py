@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from luthier.core.errors import DataError, UsageError
-from luthier.core.names import shortened
+from luthier.core.names import named, shortened
 from luthier.core.untrusted import reason
+from luthier.data.json_text import null_for_nan
 
 Values = Mapping[str, Any]
 
@@ -63,7 +64,7 @@ class CsvWriter(RowWriter):
 
     def __init__(self, file: IO[bytes], columns: Sequence[str]) -> None:
         super().__init__(file, columns)
-        self._write([columns])
+        self._write([[self.cell(name) for name in columns]])
 
     def write(self, rows: Sequence[Values]) -> None:
         """See `RowWriter.write`."""
@@ -71,6 +72,7 @@ class CsvWriter(RowWriter):
 
     def cell(self, value: Any) -> str:
         """The text of a value."""
+        value = _finite(value)
         if value is None:
             return ""
         return _json(value) if isinstance(value, bool | int | float | list | dict) else _text(value)
@@ -104,16 +106,18 @@ class ParquetWriter(RowWriter):
         """See `RowWriter.write`."""
         import pyarrow
 
-        values = {name: [row.get(name) for row in rows] for name in self._columns}
-        with _arrow():
-            self._tables.append(pyarrow.table(values))
+        values = {}
+        for name in self._columns:
+            with _arrow(f"the column {named(name)}"):
+                values[name] = pyarrow.array([row.get(name) for row in rows])
+        self._tables.append(pyarrow.table(values))
 
     def finish(self) -> None:
         """See `RowWriter.finish`."""
         import pyarrow
         from pyarrow import parquet
 
-        with _arrow():
+        with _arrow("a column"):
             empty = pyarrow.table({name: pyarrow.array([]) for name in self._columns})
             tables = self._tables or [empty]
             parquet.write_table(
@@ -122,8 +126,8 @@ class ParquetWriter(RowWriter):
 
 
 @contextmanager
-def _arrow() -> Iterator[None]:
-    """Convert Arrow's errors about values into errors that say what to do.
+def _arrow(column: str) -> Iterator[None]:
+    """Convert Arrow's errors about the values of a column into errors that say what to do.
 
     Raises:
         DataError: a value does not fit its column.
@@ -132,22 +136,27 @@ def _arrow() -> Iterator[None]:
 
     try:
         yield
-    except (pyarrow.ArrowException, OverflowError) as error:
+    except (pyarrow.ArrowException, OverflowError, UnicodeError) as error:
         raise DataError(
-            f"a column has values of several types, which parquet cannot store: {reason(error)}",
+            f"{column} has values that parquet cannot store together: {reason(error)}",
             fix="write .jsonl or .csv",
         ) from None
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_text)
+    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, default=_text)
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for each number that is not finite, which JSON cannot represent."""
+    return null_for_nan(value, kept=())
 
 
 def _text(value: Any) -> str:
     """A text, or that of a value of a parquet file that JSON does not know."""
     if isinstance(value, date | datetime | time):
         return value.isoformat()
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
 WriterOf = Callable[[IO[bytes], Sequence[str]], RowWriter]

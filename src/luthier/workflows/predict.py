@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from luthier.context.run_predictor import PredictorSource, RunPredictor
@@ -29,10 +30,12 @@ class RowSource(NamedTuple):
     Attributes:
         name: the name of the source, for messages.
         read: reads the rows; errors in single rows go to the collector.
+        path: their file; None: they are in no file.
     """
 
     name: str
     read: Callable[[Problems], Iterable[Row]]
+    path: Path | None = None
 
 
 class Rejected(NamedTuple):
@@ -133,16 +136,24 @@ def survey(predictor: RunPredictor, source: RowSource, console: Console) -> Surv
     for note in problems.notes:
         console.warn(note)
     if not count:
-        raise DataError("there are no rows to answer", where=source.name)
+        raise _no_rows(source, problems.take())
     if missing := predictor.shape.missing(columns):
         raise DataError(
             f"no row has the column {named(missing[0])}, which the run's task needs",
             where=source.name,
             fix=f"{did_you_mean(missing[0], columns)} the columns are "
-            f"{listed(columns, show=named)}; the task needs "
+            f"{listed(columns, show=named) or 'none'}; the task needs "
             f"{listed(predictor.shape.columns, show=named)}".strip(),
         )
     return Survey(count, tuple(columns))
+
+
+def _no_rows(source: RowSource, unreadable: Sequence[Rejected]) -> DataError:
+    if not unreadable:
+        return DataError("there are no rows to answer", where=source.name)
+    first = unreadable[0]
+    many = f"none of {len(unreadable):,} rows can" if len(unreadable) > 1 else "the only row cannot"
+    return DataError(f"{many} be read: {first.reason}", where=first.where or source.name)
 
 
 def answer_source(

@@ -19,8 +19,8 @@ from luthier.core.console import Console
 from luthier.core.disk import storing
 from luthier.core.errors import UsageError
 from luthier.core.files import new_file
-from luthier.core.folders import remove_folder
-from luthier.core.own_files import is_remembered, remember
+from luthier.core.folders import refuse_links, remove_folder
+from luthier.core.own_files import is_remembered, remember, require_other_file
 from luthier.core.seeds import fingerprint
 from luthier.data.problems import Dropped, count_reasons
 from luthier.data.writers import JsonlWriter, RowWriter, WriterOf, writer_of
@@ -79,10 +79,11 @@ def predict_to_file(
     started = time.monotonic()
     writer, added = writer_of(out), AddedColumns.of(predictor, options.abstain, options.prefix)
     targets = Targets.of(predictor, source, out)
-    targets.require_own(overwrites=options.overwrites)
+    targets.require_writable(source.path, overwrites=options.overwrites)
     found = survey(predictor, source, console)
     added.require_new(found.columns, source.name)
     work = out.with_name(f".{out.name}.luthier")
+    _require_no_links(work)
     parts = work / "parts"
     with one_at_a_time(parts, console):
         model = predictor.load()
@@ -108,6 +109,23 @@ def predict_to_file(
         file=str(out),
         rejected_file=str(targets.rejected) if told else "",
     )
+
+
+def _require_no_links(work: Path) -> None:
+    """Check that the answers of an interrupted call lie where they seem to lie.
+
+    Raises:
+        UsageError: their folder is a link.
+        DataError: it contains one.
+    """
+    if work.is_symlink():
+        raise UsageError(
+            "this is a link, and answers are not kept behind it",
+            where=str(work),
+            fix="remove it, or name another file with -o",
+        )
+    if work.is_dir():
+        refuse_links(work)
 
 
 def predict_to_stream(
@@ -229,12 +247,19 @@ class Targets:
         identity = (str(predictor.run.path.resolve()), source.name, str(out.resolve()))
         return cls(out, rejected, fingerprint("predict", *identity))
 
-    def require_own(self, *, overwrites: bool) -> None:
-        """Refuse to overwrite a file that the same command did not write.
+    def require_writable(self, rows: Path | None, *, overwrites: bool) -> None:
+        """Refuse to overwrite the rows, and files that the same command did not write.
+
+        Args:
+            rows: the file of the rows to answer; None: they are in no file.
+            overwrites: whether existing files are overwritten, whoever made them.
 
         Raises:
-            UsageError: a file exists already, and was not written by this command or was changed.
+            UsageError: a place is the file of the rows, or no file; or a file exists already,
+                and was not written by this command or was changed.
         """
+        for path in (self.rows, self.rejected):
+            require_other_file(path, rows)
         for path in () if overwrites else (self.rows, self.rejected):
             if (path.exists() or path.is_symlink()) and not is_remembered(path, self.command):
                 raise UsageError(

@@ -15,6 +15,7 @@ from luthier.config import RunConfig
 from luthier.config.stored import stored_config
 from luthier.context.manifest import check_template
 from luthier.context.prepare import prepare_evaluation
+from luthier.context.stored_prompting import StoredPrompting, check_prompting, read_prompting
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import read_json, read_text, write_atomically, write_json
@@ -94,11 +95,12 @@ def write_publication(
             setting that the run needs was not given.
     """
     model = _model_of(run)
-    config = stored_config(run, given, parts=("model", "data.source", "prompt.template"))
+    stored = read_prompting(run)
+    needed = ("model",) if stored else ("model", "data.source", "prompt.template")
+    config = stored_config(run, given, parts=needed)
     handle = open_model(config.base_of(config.method), console)
     tuned = open_model(handle.config.model_copy(update={"tokenizer": str(model)}), console)
-    task = _task_of(config)
-    _require_same_words(run, config, task)
+    task = _trained_task(run, config, stored)
     card = card_of(run, tuned, model)
     card = replace(card, repo=repo, base=_public_base(card, base, run))
     has_tokenizer = card.form is WHOLE_MODEL or _differs(tuned, handle, card.base)
@@ -169,6 +171,20 @@ def _differs(tuned: ModelHandle, handle: ModelHandle, base: Base) -> bool:
     is_hubs = handle.folder.loads_as == base.name and handle.config.tokenizer is None
     same = tokenizer_fingerprint(tuned.tokenizer) == tokenizer_fingerprint(handle.tokenizer)
     return not (is_hubs and same)
+
+
+def _trained_task(run: RunDirectory, config: RunConfig, stored: StoredPrompting | None) -> Task:
+    """The task in the words that a run was trained on: the stored one, if the run has it.
+
+    Raises:
+        UsageError, DataError: it is missing, or has changed since.
+    """
+    if stored:
+        check_prompting(run, stored, config.prompt)
+        return stored.task
+    task = _task_of(config)
+    _require_same_words(run, config, task)
+    return task
 
 
 def _task_of(config: RunConfig) -> Task:

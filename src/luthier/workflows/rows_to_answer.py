@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from luthier.core.errors import DataError
 from luthier.core.names import on_one_line
 from luthier.core.row import Row
 from luthier.core.user_files import home
-from luthier.data.json_text import null_for_nan
-from luthier.data.problems import Problems
 from luthier.data.readers import READERS
 from luthier.data.sources import find_path, read_file
 from luthier.workflows.predict import RowSource
@@ -35,7 +33,7 @@ def file_source(path: str | Path) -> RowSource:
     if found is None or found.is_dir():
         what = "there is no such file" if found is None else "this is a folder"
         raise DataError(what, where=str(home(str(path)).absolute()), fix="name a file of rows")
-    return RowSource(on_one_line(str(path)), partial(read_file, found))
+    return RowSource(on_one_line(str(path)), partial(read_file, found), found)
 
 
 @contextmanager
@@ -53,11 +51,6 @@ def stream_source(stream: IO[bytes], suffix: str) -> Iterator[RowSource]:
         yield RowSource(name, partial(READERS[suffix], Path(file.name), name))
 
 
-def list_source(rows: Sequence[Mapping[str, Any]]) -> RowSource:
-    """The rows of a list, as mappings from columns to values."""
-    return RowSource("the rows", partial(_listed, rows))
-
-
-def _listed(rows: Iterable[Mapping[str, Any]], _problems: Problems) -> Iterator[Row]:
-    for number, row in enumerate(rows, start=1):
-        yield Row(null_for_nan(dict(row)), f"row {number}")
+def list_source(rows: Sequence[Row]) -> RowSource:
+    """The rows of a list."""
+    return RowSource("the rows", lambda _problems: rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import gzip
 import io
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -148,3 +149,40 @@ def test_a_damaged_workbook(tmp_path: Path, member: str) -> None:
     with pytest.raises(DataError) as caught:
         read(tmp_path / "a.xlsx", _without(member))
     assert "a.xlsx" in caught.value.where
+
+
+@pytest.mark.parametrize("formula", ["=1+1", "=cmd|'/c calc'!A1", '=IF(A1="","",1)'])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_formula_without_a_value_is_no_empty_cell(
+    tmp_path: Path, formula: str, place: int
+) -> None:
+    row = ["x", "y"]
+    row[place] = formula
+    content = book(["text", "label"], ["a", "b"], row, [formula, formula], ["c", "d"])
+    with pytest.raises(DataError) as caught:
+        read(tmp_path / "a.xlsx", content)
+    told = str(caught.value)
+    assert f"a.xlsx row 3: the formula in cell {'AB'[place]}3 has no stored value" in told
+    assert "a.xlsx row 4" in told
+    with pytest.raises(DataError, match="row 1: the formula in cell"):
+        read(tmp_path / "a.xlsx", book(row, ["a", "b"]))
+
+
+@pytest.mark.parametrize(
+    ("stored", "read_as"), [("<v>2</v>", "2"), ("T<v></v>", ""), ("T<v>ab</v>", "ab")]
+)
+def test_a_formula_has_the_value_that_was_stored(tmp_path: Path, stored: str, read_as: str) -> None:
+    made = zipfile.ZipFile(io.BytesIO(book(["text", "label"], ["a", "=1+1"], ["c", "d"])))
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name in made.namelist():
+            text = made.read(name)
+            if name == "xl/worksheets/sheet1.xml":
+                kind = b' t="str"' if stored.startswith("T") else b""
+                whole = re.compile(rb'<c r="B2"[^>]*><f>1\+1</f>(<v */>|<v></v>)</c>')
+                cell = b'<c r="B2"%s><f>1+1</f>%s</c>' % (kind, stored.lstrip("T").encode())
+                text, count = whole.subn(cell, text)
+                assert count == 1
+            archive.writestr(name, text)
+    rows, _ = read(tmp_path / "a.xlsx", out.getvalue())
+    assert [row.values["label"] for row in rows] == [read_as, "d"]

@@ -293,3 +293,38 @@ def test_data_frames_keep_their_index_and_their_columns(adapt: Adapt, place: Pat
     assert list(made["prediction"]) == [str(model(customer=c, ticket=t)) for c, t in pairs]
     with pytest.raises(UsageError, match="prediction"):
         model.predict(made)
+
+
+def test_what_is_no_question_is_refused_in_words(adapt: Adapt, place: Path) -> None:
+    model = luthier.load(closed(adapt, place, **{"prompt.chat_template": "auto"}).path, "zero-shot")
+    for one in (3, b"x", ["a", "b"], [("customer", "C1")], object()):
+        with pytest.raises(UsageError, match="a text or a mapping"):
+            model(one)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="a text or a mapping") as refused:
+            model.predict([{"customer": "C1", "ticket": "My door."}, one])
+        assert refused.value.where == "row 2"
+    for several in (None, 3, {"customer": "C1", "ticket": "My door."}, b"x"):
+        with pytest.raises(UsageError, match="questions are a list"):
+            model.predict(several)
+    single = luthier.load(opened(adapt, **{"prompt.chat_template": "auto"}).path, "zero-shot")
+    assert single.predict(["C1: gone", {"prompt": "C2: lost"}]) == [
+        single("C1: gone"), single("C2: lost"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["customer", "ticket", "ticket"],
+        ["customer", "ticket", "n", "n"],
+        ["customer", "ticket", 1, "1"],
+    ],
+)
+def test_two_columns_of_one_name_are_refused(
+    adapt: Adapt, place: Path, names: list[object]
+) -> None:
+    pandas = pytest.importorskip("pandas")
+    model = luthier.load(closed(adapt, place, **{"prompt.chat_template": "auto"}).path, "zero-shot")
+    frame = pandas.DataFrame([[f"value {n}" for n in range(len(names))]], columns=names)
+    with pytest.raises(DataError, match="two columns are called"):
+        model.predict(frame)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import datetime
+import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 import luthier
 from luthier.core.console import Console
 from luthier.core.errors import DataError, ResourceError, UsageError
+from luthier.data.writers import WRITERS
 from luthier.workflows import predict as workflow
 
 QUIET = Console(quiet=True)
@@ -126,7 +129,7 @@ def test_values_keep_their_types(run: Path, tmp_path: Path) -> None:
     (cells, _) = read(tmp_path / "out.csv")
     assert [cells[n] for n in names] == ["a b", "3", "0.5", "2026-01-31", '["p", "q"]', ""]
     mixed = written(tmp_path / "mixed.jsonl", [{"text": "a", "n": 1}, {"text": "b", "n": "one"}])
-    with pytest.raises(DataError, match="several types") as caught:
+    with pytest.raises(DataError, match="the column 'n' has values that parquet cannot") as caught:
         luthier.predict(run, mixed, tmp_path / "mixed.parquet", QUIET)
     assert ".jsonl" in caught.value.fix
 
@@ -244,7 +247,6 @@ def test_only_files_of_the_same_command_are_overwritten(run: Path, tmp_path: Pat
     assert out.read_bytes() == content
     refused: list[Callable[[], object]] = [
         lambda: luthier.predict(run, other, out, QUIET),
-        lambda: luthier.predict(run, path, path, QUIET),
         lambda: luthier.predict(run, path, other, QUIET),
     ]
     for call in refused:
@@ -275,3 +277,115 @@ def test_a_place_that_cannot_be_written_is_named(run: Path, tmp_path: Path) -> N
     with pytest.raises(ResourceError) as caught:
         luthier.predict(run, path, path / "out.csv", QUIET)
     assert "new.csv" in str(caught.value)
+
+
+@pytest.mark.parametrize("input_name", ["in.csv", "out.csv", "out.rejected.jsonl"])
+@pytest.mark.parametrize("way", ["itself", "link", "hard link"])
+def test_the_rows_are_never_overwritten_or_deleted(
+    run: Path, tmp_path: Path, input_name: str, way: str
+) -> None:
+    rows = tmp_path / input_name
+    bad = {"id": "0", "text": "", "more": ""}
+    content = written(rows, [*ROWS, bad]).read_bytes()
+    named, out = rows, tmp_path / "out.csv"
+    if way == "link":
+        named = tmp_path / f"link{rows.suffix}"
+        named.symlink_to(rows)
+    if way == "hard link":
+        named = tmp_path / f"link{rows.suffix}"
+        named.hardlink_to(rows)
+    if input_name == "in.csv":
+        out = named if way != "itself" else rows
+    with pytest.raises(UsageError, match="the rows are read from this file"):
+        luthier.predict(run, named, out, QUIET, force=True)
+    assert rows.read_bytes() == content
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.rejected.jsonl"])
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_a_place_that_is_no_file_is_refused_before_anything(
+    run: Path, tmp_path: Path, name: str, make: Callable[[Path], None]
+) -> None:
+    new = written(tmp_path / "new.csv", ROWS)
+    make(tmp_path / name)
+    with pytest.raises(UsageError, match="this is no file"):
+        luthier.predict(run, new, tmp_path / "out.csv", QUIET, force=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"new.csv", name}
+
+
+@pytest.mark.parametrize("value", ["1e999", "-1e999", "NaN", "Infinity", "[1e999]", '{"k": NaN}'])
+@pytest.mark.parametrize("key", ["v", "weight", "train"])
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])
+def test_numbers_that_are_not_finite_are_written_as_null(value: str, key: str, suffix: str) -> None:
+    number = json.loads(value)
+    file = io.BytesIO()
+    WRITERS[f".{suffix}"](file, [key, "n"]).write([{key: number, "n": 1}])
+    last = file.getvalue().decode().splitlines()[-1]
+    null = {"[": "[null]", "{": '{"k": null}'}.get(value[0], "null")
+    if suffix == "jsonl":
+        assert last == f'{{"{key}": {null}, "n": 1}}'
+    else:
+        cell = last[:-2].strip('"').replace('""', '"')
+        assert cell == ("" if null == "null" else null)
+
+
+@pytest.mark.parametrize("name", ["t\tab", "line\nbreak", "cr\rhere", 'a "quote"', "plain"])
+def test_names_of_columns_stay_in_one_cell(name: str) -> None:
+    file = io.BytesIO()
+    writer = WRITERS[".tsv"](file, [name, "b"])
+    writer.write([{name: name, "b": 1}])
+    header, row = file.getvalue().decode().splitlines()
+    assert header.split("\t") == [" ".join(name.split()), "b"]
+    assert row.split("\t") == [" ".join(name.split()), "1"]
+
+
+@pytest.mark.parametrize("values", [[10**30], [1, "x"], [1, [2]], ["\ud800"]])
+def test_parquet_names_the_column_that_it_cannot_store(values: list[Any]) -> None:
+    pytest.importorskip("pyarrow")
+    writer = WRITERS[".parquet"](io.BytesIO(), ["fine", "wrong"])
+    with pytest.raises(DataError, match="the column 'wrong'"):
+        writer.write([{"fine": 1, "wrong": value} for value in values])
+
+
+def test_bytes_that_are_no_text_are_not_lost() -> None:
+    file = io.BytesIO()
+    WRITERS[".csv"](file, ["b"]).write([{"b": b"\xff1"}, {"b": "é".encode()}])
+    assert file.getvalue().decode().splitlines() == ["b", "\\xff1", "é"]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ('{"text": "\\ud800"}\n', "the only row cannot be read: .*surrogate"),
+        ("[1]\n[2]\n", "none of 2 rows can be read: .*list"),
+        ("", "there are no rows to answer"),
+        ("{}\n", "no row has the column 'text'"),
+    ],
+)
+def test_a_file_without_a_readable_row_says_why(
+    run: Path, tmp_path: Path, content: str, says: str
+) -> None:
+    new = tmp_path / "new.jsonl"
+    new.write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=says):
+        luthier.predict(run, new, tmp_path / "out.csv", QUIET)
+
+
+@pytest.mark.parametrize("place", [".", "parts", "parts/rows", "parts/000000.answers.jsonl"])
+@pytest.mark.parametrize("leads_to", ["folder", "file", "nowhere"])
+def test_nothing_is_written_behind_links(
+    run: Path, tmp_path: Path, place: str, leads_to: str
+) -> None:
+    new = written(tmp_path / "new.csv", ROWS)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("kept")
+    link = tmp_path / ".out.csv.luthier" / place
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(tmp_path / leads_to)
+    with pytest.raises((UsageError, DataError), match="this is a link"):
+        luthier.predict(run, new, tmp_path / "out.csv", QUIET)
+    assert not list((tmp_path / "folder").iterdir())
+    assert (tmp_path / "file").read_text() == "kept"
+    assert not (tmp_path / "nowhere").exists()
+    assert not (tmp_path / "out.csv").exists()

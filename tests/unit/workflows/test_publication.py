@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -280,15 +281,27 @@ def test_a_rung_that_only_prompts_is_not_published(
         luthier.prepare_push(result.run.rung("zero-shot").path, "ada/parity", None, QUIET)
 
 
-def test_a_changed_template_is_refused(tuned: Any, machine: Path, tmp_path: Path) -> None:
-    run, file = tuned("lora"), Path("task.yaml")
-    try:
-        file.write_text(TASK.replace("Number {{", "The number {{"))
-        with pytest.raises(UsageError, match="template has changed"):
-            luthier.prepare_push(run.path, "ada/parity", tmp_path / "out", QUIET)
-    finally:
-        file.write_text(TASK)
-    assert not (tmp_path / "out").exists()
+def test_the_words_of_the_run_are_shown_whatever_became_of_its_files(
+    tuned: Any, machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(tuned("lora").path, moved)
+    monkeypatch.chdir(tmp_path)  # without the data, and with another task of the same name
+    Path("task.yaml").write_text(TASK.replace("Number {{", "The number {{"))
+    written = luthier.prepare_push(moved, "ada/parity", tmp_path / "out", QUIET)
+    task = (written.folder / "task.yaml").read_text()
+    assert "Number {{" in task
+    assert "The number" not in task
+
+    stored = moved / "task.yaml"
+    stored.write_text(stored.read_text().replace("Number {{", "The number {{"))
+    with pytest.raises(DataError, match="stored task has the fingerprint"):
+        luthier.prepare_push(moved, "ada/parity", tmp_path / "other", QUIET)
+
+    stored.unlink()  # as runs of earlier versions
+    with pytest.raises(UsageError, match="template has changed"):
+        luthier.prepare_push(moved, "ada/parity", tmp_path / "other", QUIET)
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_local_base_needs_an_id(tuned: Any, tiny_llama: Path, tmp_path: Path) -> None:
