@@ -76,7 +76,7 @@ def profile_rows(
         classes=classes,
         duplicates=pairs.total() - len(pairs) if roles.texts else 0,
         contradictions=several,
-        other_labels=roles.other_labels if label is None else (),
+        other_labels=(*roles.other_labels, *roles.other_answers) if label is None else (),
         unsure=tuple(_doubts(rows, columns, roles, classes, guessed=label is None)),
         notes=tuple(notes),
     )
@@ -150,7 +150,19 @@ def _doubts(
             f"the label could also be {others}: --label {shlex.quote(roles.other_labels[0])} "
             f"predicts that instead of {roles.label}"
         )
-    if guessed and roles.answer:
+    if guessed and roles.label and roles.other_answers:
+        others = listed((named(name) for name in roles.other_answers), last=" or ")
+        yield (
+            f"the answer could also be the text {others}: --label "
+            f"{shlex.quote(roles.other_answers[0])} has it written instead of {roles.label}"
+        )
+    if guessed and roles.answer and roles.other_labels:
+        others = listed((named(name) for name in roles.other_labels), last=" or ")
+        yield (
+            f"the answer is the text {named(roles.answer)}, and could also be the label {others}: "
+            f"--label {shlex.quote(roles.other_labels[0])} predicts that instead"
+        )
+    elif guessed and roles.answer:
         yield (
             f"no column has few distinct values, so the answer is the text {named(roles.answer)}: "
             "--label COLUMN names another"
