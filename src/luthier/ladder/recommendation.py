@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from luthier.core.names import listed
 from luthier.core.units import counted, format_bytes, format_count, format_duration
 from luthier.evaluation.statistics.power import (
     can_show_nothing,
@@ -69,7 +70,8 @@ def recommend(
     """
     measured = [_Measured(rung, rung.metric) for rung in rungs if rung.metric]
     warnings = (*_cut_answers(rungs), *_few_examples(measured, alpha))
-    others = tuple(_why_not(rung) for rung in rungs if not rung.metric)
+    missing = [rung for rung in rungs if not rung.metric]
+    others = tuple(_why_not(rung) for rung in missing)
     if not measured:
         sentence = "No rung was measured, so there is nothing to recommend."
         overlap = _contamination_warnings(contamination, rungs, None)
@@ -81,11 +83,12 @@ def recommend(
     else:
         name, sentence, reasons = _final_choice(measured, alpha)
     overlap = _contamination_warnings(contamination, rungs, name)
+    open_question = target is None or name is None
     return Recommendation(
         rung=name,
         sentence=sentence,
-        reasons=(*reasons, *_below_majority(measured), *others),
-        warnings=(*overlap, *warnings),
+        reasons=(*reasons, *_below_majority(measured), *(() if open_question else others)),
+        warnings=(*(_untried(missing) if open_question else ()), *overlap, *warnings),
     )
 
 
@@ -320,6 +323,16 @@ def _forgetting(forgetting: Forgetting) -> str:
 def _why_not(rung: RungRecord) -> str:
     what = "was skipped" if rung.status == "skipped" else "failed"
     return f"{rung.name} {what}: {rung.reason}."
+
+
+def _untried(missing: Sequence[RungRecord]) -> Iterator[str]:
+    """Warnings of the rungs without a figure, which might have changed the choice."""
+    reasons = dict.fromkeys((rung.status, rung.reason) for rung in missing)
+    for status, reason in reasons:
+        names = [rung.name for rung in missing if (rung.status, rung.reason) == (status, reason)]
+        were = "was" if len(names) == 1 else "were"
+        outcome = f"{were} not tried" if status == "skipped" else "failed"
+        yield f"{listed(names, last=' and ')} {outcome}, and might do better: {reason}."
 
 
 def _best(measured: Sequence[_Measured]) -> _Measured:
