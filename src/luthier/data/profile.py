@@ -20,6 +20,7 @@ from luthier.data.column_kinds import (
     one_to_one,
     text_of_cell,
 )
+from luthier.data.divide import default_test_fraction
 from luthier.records.data_profile import ClassProfile, ColumnProfile, DataProfile
 
 FEW_ROWS = 10
@@ -176,9 +177,10 @@ def _doubts(
             )
     groups = next((len(c.counts) for c in columns if c.name == roles.group), FEW_GROUPS)
     if groups < FEW_GROUPS:
+        tested = max(1, round(groups * default_test_fraction(len(rows))))
         yield (
             f"{named(roles.group)} has only {groups} values, so the test split has about "
-            f"{max(1, round(groups * 0.1))} of them and its figures will be coarse: --group '' "
+            f"{tested} of them and its figures will be coarse: --group '' "
             "divides single rows instead"
         )
     yield from _doubtful_classes(columns, roles, classes)
