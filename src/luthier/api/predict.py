@@ -33,7 +33,7 @@ def predict(
 
     Args:
         run: the run directory; an adapt run stands for its recommended rung.
-        rows: a file of rows, which need not have an answer.
+        rows: a file of rows, which need not have an answer, or a folder of ``.txt`` files.
         out: the file to write: ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet``.
         console: shows progress; None: a console on standard error.
         rung: another rung of the adapt run.

@@ -95,12 +95,12 @@ def init(
 def _chosen_label(profile: DataProfile) -> str | None:
     """The label that the user chooses among the candidates; None: the guess."""
     others = profile.other_labels
-    if not (profile.label and others):
+    if not (profile.right and others):
         return None
-    candidates = (profile.label, *others)
+    candidates = (profile.right, *others)
     while True:
         names = ", ".join(candidates)
-        answer = ask(f"Which column is the right answer: {names}? [{profile.label}]")
+        answer = ask(f"Which column is the right answer: {names}? [{profile.right}]")
         if not answer or answer in candidates:
             return answer or None
 

@@ -50,7 +50,8 @@ def predict(
 
     Args:
         run: A run directory; an adapt run stands for its recommended rung.
-        file: The file of rows, which need no answers; "-" is standard input.
+        file: The file of rows, which need no answers, or a folder of .txt files; "-" is standard
+            input.
         settings: Settings that a stored run may not decide, such as model.id=…
         out: The file to write (.csv, .tsv, .jsonl or .parquet); "-" is standard output.
         rung: Another rung of an adapt run.

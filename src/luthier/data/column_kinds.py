@@ -18,6 +18,8 @@ MAX_CLASSES = 50
 """A column with more distinct values is not taken for a label."""
 FEW_GROUPS = 30
 """A column with fewer values is not taken for a group: a tenth of them is too small a test."""
+_MOST_GROUP_SHARE = 0.9
+"""Ids of which more than this share are different name rows, those below groups of rows."""
 _MIN_ROWS_PER_CLASS = 3
 _MAX_LABEL_CHARACTERS = 40
 _MAX_LABEL_WORDS = 4
@@ -42,6 +44,8 @@ _ANSWER_NAMES = re.compile(
     r"answer|answers|completion|response|reply|output|target|summary|highlights|translation|"
     r"reference|references|solution|antwort|zusammenfassung|headline"
 )
+_SHORT_PAIRS = {"a": "q"}
+"""Short names of an answer and its question, which mean nothing without each other."""
 _GROUP_NAMES = re.compile(
     r"group|customer|client|author|user|username|account|company|patient|speaker|session|"
     r"conversation|thread|sender|from|owner|doc|document|email|domain|url|source|kunde|autor|"
@@ -127,6 +131,7 @@ class Roles:
         group: the column of groups; empty if there is none.
         other_labels: further columns that could be the label, the likeliest first.
         other_groups: further columns that could be the group.
+        other_answers: columns that could be open answers, where a label was preferred.
     """
 
     label: str
@@ -135,6 +140,7 @@ class Roles:
     group: str
     other_labels: tuple[str, ...] = ()
     other_groups: tuple[str, ...] = ()
+    other_answers: tuple[str, ...] = ()
 
     def kind_of(self, column: ColumnValues) -> ColumnKind:
         """The kind of a column: its role, or else what its values are."""
@@ -177,9 +183,12 @@ def find_roles(
     chosen_group = group if group is not None else next(iter(large), "")
     labels = [name for name in labels if name != chosen_group]
     rest = [column for column in free if column.name != chosen_group]
-    found_label, answer = _answer(columns, rest, labels, label)
+    answers = [c.name for c in rest if _is_text(c) and _is_answer_named(c, columns)]
+    found_label, answer = _answer(columns, rest, labels, answers, label)
     right = found_label or answer
-    asked = tuple(texts) or _texts([column for column in rest if column.name != right], right)
+    asked = tuple(texts) or _texts(
+        [column for column in rest if column.name != right], answers if right else ()
+    )
     return Roles(
         label=found_label,
         answer=answer,
@@ -187,6 +196,7 @@ def find_roles(
         group=chosen_group,
         other_labels=tuple(name for name in labels if name not in (right, *asked, *groups)),
         other_groups=tuple(name for name in groups if name not in (right, chosen_group, *asked)),
+        other_answers=tuple(name for name in answers if name != answer),
     )
 
 
@@ -198,13 +208,13 @@ def _answer(
     columns: Sequence[ColumnValues],
     free: Sequence[ColumnValues],
     labels: Sequence[str],
+    open_answers: Sequence[str],
     given: str | None,
 ) -> tuple[str, str]:
     """The label, or the column of open answers; both empty if there is neither."""
     if given is not None:
         named = next(column for column in columns if column.name == given)
         return (given, "") if len(named.counts) <= _max_classes(named) else ("", given)
-    open_answers = [c.name for c in free if _is_text(c) and c.is_named(_ANSWER_NAMES)]
     strong = [c.name for c in free if c.name in labels and c.is_named(_LABEL_NAMES)]
     if labels and (strong or not open_answers):
         return labels[0], ""
@@ -212,6 +222,14 @@ def _answer(
         return "", open_answers[-1]
     texts = [column.name for column in free if _is_text(column)]
     return "", texts[-1] if len(texts) > 1 else ""
+
+
+def _is_answer_named(column: ColumnValues, columns: Sequence[ColumnValues]) -> bool:
+    """Whether a name says that the texts of a column are answers."""
+    question = _SHORT_PAIRS.get(column.name.strip().lower())
+    return column.is_named(_ANSWER_NAMES) or any(
+        other.name.strip().lower() == question for other in columns
+    )
 
 
 def _max_classes(column: ColumnValues) -> int:
@@ -254,11 +272,16 @@ def _label_rank(column: ColumnValues) -> tuple[int, int]:
 
 def _may_be_group(column: ColumnValues) -> bool:
     """Short values that repeat, and that name a group or are ids that repeat."""
-    repeats = column.is_plain and 2 <= len(column.counts) <= 0.9 * column.rows
+    most = _MOST_GROUP_SHARE * column.rows
+    repeats = column.is_plain and 2 <= len(column.counts) <= most
     others = column.is_named(_LABEL_NAMES) or column.is_named(_SECOND_LABEL_NAMES)
     named = column.is_named(_GROUP_NAMES) and not others
-    is_id = column.is_named(_ID_NAMES) and not any(" " in value for value in column.counts)
-    return repeats and column.longest <= _MAX_GROUP_CHARACTERS and (named or is_id)
+    return repeats and column.longest <= _MAX_GROUP_CHARACTERS and (named or _is_id_named(column))
+
+
+def _is_id_named(column: ColumnValues) -> bool:
+    """Whether the values are ids, by the column's name: words without spaces."""
+    return column.is_named(_ID_NAMES) and not any(" " in value for value in column.counts)
 
 
 def _is_text(column: ColumnValues) -> bool:
@@ -270,23 +293,26 @@ def _is_text(column: ColumnValues) -> bool:
     return len(column.counts) > 1 and (long or wordy or named)
 
 
-def _texts(columns: Sequence[ColumnValues], answer: str) -> tuple[str, ...]:
+def _texts(columns: Sequence[ColumnValues], answers: Sequence[str]) -> tuple[str, ...]:
     """The columns of the question: texts without identifiers and further answers."""
-    texts = [column for column in columns if _is_text(column) and not _is_id(column)]
-    asked = [column for column in texts if not (answer and column.is_named(_ANSWER_NAMES))]
-    return tuple(column.name for column in asked or texts)
+    texts = [column.name for column in columns if _is_text(column) and not _is_id(column)]
+    return tuple(name for name in texts if name not in answers) or tuple(texts)
 
 
 def _is_id(column: ColumnValues) -> bool:
-    """Distinct short values: named as ids, numbers in order, or without words."""
+    """Short values that name a row: called ids, numbers in order, or distinct without words.
+
+    Ids may repeat in a few rows, such as those of a question with several answers.
+    """
     if is_index(column.name, next(iter(column.counts), "")):
         return True
-    if not column.is_plain or len(column.counts) < column.rows or column.rows < 2:
+    distinct = len(column.counts)
+    if not column.is_plain or distinct < 2 or distinct <= _MOST_GROUP_SHARE * column.rows:
         return False
-    spaced = any(" " in value for value in column.counts)
-    if column.is_named(_ID_NAMES) and not spaced:
+    if _is_id_named(column):
         return True
-    if spaced or column.are_all(_NUMBER) or column.are_all(_DATE):
+    spaced = any(" " in value for value in column.counts)
+    if distinct < column.rows or spaced or column.are_all(_NUMBER) or column.are_all(_DATE):
         return False
     return column.median_characters >= _MIN_ID_CHARACTERS and all(map(_has_digit, column.counts))
 

@@ -39,15 +39,20 @@ def divide(
 
 
 def fractions_of(data: DataConfig, examples: int) -> Fractions:
-    """The shares to hold out of so many examples.
+    """The shares to hold out of so many examples."""
+    test = data.test_fraction
+    if test is None:
+        test = _TEST_FRACTION if data.source in BUNDLED else default_test_fraction(examples)
+    return Fractions(data.validation_fraction, test)
+
+
+def default_test_fraction(examples: int) -> float:
+    """The share to hold out for the test of so many examples of a user, if none is set.
 
     30 test examples show gains of about 0.23, 100 of about 0.13.
     """
-    test = data.test_fraction
-    if test is None:
-        wanted = _LEAST_TEST / examples if examples and data.source not in BUNDLED else 0.0
-        test = min(max(_TEST_FRACTION, wanted), _LARGEST_TEST_FRACTION)
-    return Fractions(data.validation_fraction, test)
+    wanted = _LEAST_TEST / examples if examples else 0.0
+    return min(max(_TEST_FRACTION, wanted), _LARGEST_TEST_FRACTION)
 
 
 def _near_duplicates(data: DataConfig) -> str:

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import date, datetime, time
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -37,7 +38,10 @@ _TRUSTED = "if you trust the file, save the sheet as CSV"
 
 
 def read_excel(path: Path, name: str, problems: Problems) -> Iterator[Row]:
-    """The rows of the first sheet of a workbook; its first row that is not empty is the header.
+    """The rows of a sheet of a workbook; its first row that is not empty is the header.
+
+    The sheet is the first visible one that holds a table, so cover pages are passed over: two
+    columns and a row below the header. Without a table it is the first visible one.
 
     Numbers are texts as Python prints them, dates are in ISO format, and a formula has the value
     that was stored with it.
@@ -50,7 +54,7 @@ def read_excel(path: Path, name: str, problems: Problems) -> Iterator[Row]:
     with open_bytes(path, name) as stream:
         content = stream if path.suffix != ".gz" else io.BytesIO(stream.read())
         _require_workbook(content, name, budget)
-        with _sheet(content, name, problems) as sheet:
+        with _sheet(content, name, problems, budget) as sheet:
             yield from _rows(sheet, name, problems, budget, _not_calculated(content, sheet, name))
 
 
@@ -79,8 +83,8 @@ def _require_workbook(content: BinaryIO, name: str, budget: Budget) -> None:
 
 
 @contextmanager
-def _sheet(content: BinaryIO, name: str, problems: Problems) -> Iterator[Any]:
-    """The first visible sheet, which reads rows one at a time."""
+def _sheet(content: BinaryIO, name: str, problems: Problems, budget: Budget) -> Iterator[Any]:
+    """The first visible sheet with a table, which reads rows one at a time."""
     try:
         import openpyxl
     except ImportError:
@@ -96,12 +100,23 @@ def _sheet(content: BinaryIO, name: str, problems: Problems) -> Iterator[Any]:
         sheets = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
         if not sheets:
             raise DataError("the workbook has no visible sheet", where=name, fix=_SAVE)
+        chosen = sheets[0]
         if len(sheets) > 1:
-            others = listed((sheet.title for sheet in sheets[1:]), show=named)
-            problems.note(f"{name}: sheet {named(sheets[0].title)} is read, and not {others}")
-        yield sheets[0]
+            chosen = next((each for each in sheets if _is_table(each, name, budget)), chosen)
+            others = listed((sheet.title for sheet in sheets if sheet is not chosen), show=named)
+            problems.note(
+                f"{name}: sheet {named(chosen.title)} is read, and not {others}; to read another, "
+                "save it as CSV"
+            )
+        yield chosen
     finally:
         book.close()
+
+
+def _is_table(sheet: Any, name: str, budget: Budget) -> bool:
+    """Whether a sheet starts with a header of two columns or more and has a row below it."""
+    first = list(islice(_cells(sheet, name, budget, {}), 2))
+    return len(first) == 2 and sum(bool(cell.strip()) for cell in first[0][1]) > 1
 
 
 def _not_calculated(content: BinaryIO, sheet: Any, name: str) -> Mapping[int, str]:

@@ -1,4 +1,4 @@
-"""Rows of folders whose subfolders are labels, each with a text file per row."""
+"""Rows of folders with a text file per row, whose subfolders may be labels."""
 
 from __future__ import annotations
 
@@ -41,12 +41,40 @@ class LabelFolders:
         for label, paths in self.texts.items():
             for path in paths:
                 name = on_one_line(f"{label}/{path.name}")
-                if path.stat().st_size > _MAX_BYTES:
-                    problems.add(DataError("the file is larger than 64 MiB", where=name))
-                elif text := read_text(path, name, problems.note).strip():
+                if text := _text(path, name, problems):
                     yield Row({"text": text, "label": label}, name)
-                else:
-                    problems.add(DataError("the file is empty", where=name, fix="remove it"))
+
+
+def has_texts(folder: Path) -> bool:
+    """Whether a folder has text files of its own."""
+    return any(path.is_file() and _is_text(path) for path in folder.iterdir())
+
+
+def unlabelled_rows(folder: Path, problems: Problems) -> Iterator[Row]:
+    """A row per text file of a folder without labels, with the columns ``file`` and ``text``.
+
+    Args:
+        folder: the folder.
+        problems: receives empty and overlong files.
+
+    Raises:
+        DataError: a file is unreadable.
+    """
+    for path in sorted(folder.iterdir()):
+        name = on_one_line(path.name)
+        if path.is_file() and _is_text(path) and (text := _text(path, name, problems)):
+            yield Row({"file": path.name, "text": text}, name)
+
+
+def _text(path: Path, name: str, problems: Problems) -> str:
+    """The text of a file; empty if it is no row, which goes to the problems."""
+    if path.stat().st_size > _MAX_BYTES:
+        problems.add(DataError("the file is larger than 64 MiB", where=name))
+        return ""
+    text = read_text(path, name, problems.note).strip()
+    if not text:
+        problems.add(DataError("the file is empty", where=name, fix="remove it"))
+    return text
 
 
 def label_folders(folder: Path) -> LabelFolders | None:

@@ -20,6 +20,7 @@ from luthier.data.column_kinds import (
     one_to_one,
     text_of_cell,
 )
+from luthier.data.divide import default_test_fraction
 from luthier.records.data_profile import ClassProfile, ColumnProfile, DataProfile
 
 FEW_ROWS = 10
@@ -76,7 +77,7 @@ def profile_rows(
         classes=classes,
         duplicates=pairs.total() - len(pairs) if roles.texts else 0,
         contradictions=several,
-        other_labels=roles.other_labels if label is None else (),
+        other_labels=(*roles.other_labels, *roles.other_answers) if label is None else (),
         unsure=tuple(_doubts(rows, columns, roles, classes, guessed=label is None)),
         notes=tuple(notes),
     )
@@ -150,7 +151,19 @@ def _doubts(
             f"the label could also be {others}: --label {shlex.quote(roles.other_labels[0])} "
             f"predicts that instead of {roles.label}"
         )
-    if guessed and roles.answer:
+    if guessed and roles.label and roles.other_answers:
+        others = listed((named(name) for name in roles.other_answers), last=" or ")
+        yield (
+            f"the answer could also be the text {others}: --label "
+            f"{shlex.quote(roles.other_answers[0])} has it written instead of {roles.label}"
+        )
+    if guessed and roles.answer and roles.other_labels:
+        others = listed((named(name) for name in roles.other_labels), last=" or ")
+        yield (
+            f"the answer is the text {named(roles.answer)}, and could also be the label {others}: "
+            f"--label {shlex.quote(roles.other_labels[0])} predicts that instead"
+        )
+    elif guessed and roles.answer:
         yield (
             f"no column has few distinct values, so the answer is the text {named(roles.answer)}: "
             "--label COLUMN names another"
@@ -164,9 +177,10 @@ def _doubts(
             )
     groups = next((len(c.counts) for c in columns if c.name == roles.group), FEW_GROUPS)
     if groups < FEW_GROUPS:
+        tested = max(1, round(groups * default_test_fraction(len(rows))))
         yield (
             f"{named(roles.group)} has only {groups} values, so the test split has about "
-            f"{max(1, round(groups * 0.1))} of them and its figures will be coarse: --group '' "
+            f"{tested} of them and its figures will be coarse: --group '' "
             "divides single rows instead"
         )
     yield from _doubtful_classes(columns, roles, classes)

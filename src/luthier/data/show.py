@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import dropwhile
 
 from rich.console import Group, RenderableType
 
@@ -78,14 +79,16 @@ def _length_title(lengths: Lengths) -> str:
 
 
 def _bin_counts(lengths: Lengths) -> list[tuple[str, int]]:
-    return [(f"{item.low:,} to {item.high - 1:,}", item.count) for item in lengths.bins]
+    """The counts from the shortest example on; bins below it say nothing."""
+    bins = dropwhile(lambda item: not item.count, lengths.bins)
+    return [(f"{item.low:,} to {item.high - 1:,}", item.count) for item in bins]
 
 
 def _bars(counts: Sequence[tuple[str, int]]) -> Table:
     table = Table(headed=False)
     table.figures("", "")
     table.text()
-    most = max(count for _, count in counts) or 1
+    most = max((count for _, count in counts), default=0) or 1
     for name, count in counts:
         bar = "█" * -(-count * _BAR_WIDTH // most)
         table.add_row(Text(name), f"{count:,}", Text(bar, style="cyan"))

@@ -12,16 +12,14 @@ from luthier.evaluation.statistics.power import (
     shows_only_large_gains,
     too_few_units,
 )
+from luthier.ladder.cautions import contamination_warnings, cut_answers, untried_rungs
 from luthier.records.comparison import Comparison
 from luthier.records.contamination import Contamination
 from luthier.records.evaluation import MetricResult
 from luthier.records.forgetting import Forgetting
 from luthier.records.ladder import Recommendation, RungRecord
-from luthier.reports.format import format_interval
 
 _NONE_USABLE = "No rung can be recommended: none gives answers that can be used."
-_MANY_CUT = 0.1
-"""The share of cut answers above which a warning stands at the top."""
 _COARSE = 0.1
 """The least detectable difference above which a warning stands at the top. It is a tenth of the
 range of most metrics."""
@@ -68,11 +66,12 @@ def recommend(
         contamination: the test examples that the training data contains, if they were looked for.
     """
     measured = [_Measured(rung, rung.metric) for rung in rungs if rung.metric]
-    warnings = (*_cut_answers(rungs), *_few_examples(measured, alpha))
-    others = tuple(_why_not(rung) for rung in rungs if not rung.metric)
+    warnings = (*cut_answers(rungs), *_few_examples(measured, alpha))
+    missing = [rung for rung in rungs if not rung.metric]
+    others = tuple(_why_not(rung) for rung in missing)
     if not measured:
         sentence = "No rung was measured, so there is nothing to recommend."
-        overlap = _contamination_warnings(contamination, rungs, None)
+        overlap = contamination_warnings(contamination, rungs, None)
         return Recommendation(rung=None, sentence=sentence, reasons=others, warnings=overlap)
     if target is not None:
         name, sentence, reasons = _cheapest_at_target(measured, target)
@@ -80,12 +79,13 @@ def recommend(
         name, sentence, reasons = _not_testable(measured, units, alpha)
     else:
         name, sentence, reasons = _final_choice(measured, alpha)
-    overlap = _contamination_warnings(contamination, rungs, name)
+    overlap = contamination_warnings(contamination, rungs, name)
+    open_question = target is None or name is None
     return Recommendation(
         rung=name,
         sentence=sentence,
-        reasons=(*reasons, *_below_majority(measured), *others),
-        warnings=(*overlap, *warnings),
+        reasons=(*reasons, *_below_majority(measured), *(() if open_question else others)),
+        warnings=(*(untried_rungs(missing) if open_question else ()), *overlap, *warnings),
     )
 
 
@@ -345,16 +345,6 @@ def _p(p: float, above: float = 0.0) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
-def _cut_answers(rungs: Sequence[RungRecord]) -> list[str]:
-    """A warning for each rung with many answers that were cut at the token limit."""
-    return [
-        f"{rung.name}: {rung.truncated:,} of {counted(rung.metric.n, 'answer')} were cut at the "
-        "token limit; raise evaluate.max_new_tokens."
-        for rung in rungs
-        if rung.metric and rung.truncated > _MANY_CUT * rung.metric.n
-    ]
-
-
 def _below_majority(measured: Sequence[_Measured]) -> list[str]:
     """The reason why an untuned model does worse than the most frequent choice."""
     majority = next((m for m in measured if m.rung.name == "majority"), None)
@@ -381,16 +371,3 @@ def _few_examples(measured: Sequence[_Measured], alpha: float) -> list[str]:
     if last.units and shows_only_large_gains(last.units, alpha):
         return list(power_notes(last.n, last.units, alpha))
     return []
-
-
-def _contamination_warnings(
-    found: Contamination | None, rungs: Sequence[RungRecord], chosen: str | None
-) -> tuple[str, ...]:
-    """Warnings of contamination; empty if all examples are clean."""
-    if found is None or not found.examples:
-        return ()
-    clean = next((rung.clean for rung in rungs if rung.name == chosen), None)
-    if clean is None:
-        return (found.sentence,)
-    apart = f"On the other {clean.n}, {chosen} reaches {clean.value:.3f} {format_interval(clean)}."
-    return (f"{found.sentence} {apart}",)

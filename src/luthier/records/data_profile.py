@@ -80,7 +80,7 @@ class DataProfile(Record):
         classes: the values of the label, the most frequent first.
         duplicates: rows whose question and answer another row has.
         contradictions: questions that have several labels.
-        other_labels: further columns that could be the label.
+        other_labels: further columns that could be the right answer.
         unsure: sentences on guesses that may be wrong.
         notes: sentences on the way in which the file was read.
     """

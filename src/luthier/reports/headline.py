@@ -91,7 +91,8 @@ def _baseline_headline(
     if chosen.rung.name == "majority" and ladder.target is None:
         others = [m for m in measured if m is not chosen]
         result = _against_best(chosen, others, noun)
-        return f"No rung is shown to beat the most frequent answer: {result}"
+        tried = "rung" if len(measured) == len(ladder.rungs) else "rung that was tried"
+        return f"No {tried} is shown to beat the most frequent answer: {result}"
     result = _against_best(chosen, models, noun)
     way = chosen.way.advice
     if not models:

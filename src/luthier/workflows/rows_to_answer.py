@@ -14,26 +14,34 @@ from luthier.core.errors import DataError
 from luthier.core.names import on_one_line
 from luthier.core.row import Row
 from luthier.core.user_files import home
+from luthier.data.label_folders import has_texts, label_folders, unlabelled_rows
 from luthier.data.readers import READERS
 from luthier.data.sources import find_path, read_file
 from luthier.workflows.predict import RowSource
 
 
 def file_source(path: str | Path) -> RowSource:
-    """The rows of a file.
+    """The rows of a file, or of a folder with a text file per row, as folders of labels are read.
 
     Args:
-        path: the file; a relative one is searched in the working directory, then under
+        path: the file or folder; a relative one is searched in the working directory, then under
             ``LUTHIER_DATA``.
 
     Raises:
-        DataError: there is no such file.
+        DataError: there is no such file, or the folder has no text files.
     """
-    found = find_path(str(path))
-    if found is None or found.is_dir():
-        what = "there is no such file" if found is None else "this is a folder"
-        raise DataError(what, where=str(home(str(path)).absolute()), fix="name a file of rows")
-    return RowSource(on_one_line(str(path)), partial(read_file, found), found)
+    found, where = find_path(str(path)), str(home(str(path)).absolute())
+    if found is None:
+        raise DataError("there is no such file", where=where, fix="name a file of rows")
+    name = on_one_line(str(path))
+    if not found.is_dir():
+        return RowSource(name, partial(read_file, found), found)
+    if labels := label_folders(found):
+        return RowSource(name, labels.rows)
+    if not has_texts(found):
+        fix = "name a file of rows, or a folder with a .txt file for each row"
+        raise DataError("the folder has no text files", where=where, fix=fix)
+    return RowSource(name, partial(unlabelled_rows, found))
 
 
 @contextmanager

@@ -83,7 +83,23 @@ def test_a_packed_workbook(tmp_path: Path) -> None:
 def test_the_first_visible_sheet_is_read_and_others_are_named(tmp_path: Path) -> None:
     rows, notes = read(tmp_path / "a.xlsx", book(["a"], ["x"], more=("Old", "New"), hidden=True))
     assert [row.values for row in rows] == [{"a": "x"}]
-    assert notes == ("a.xlsx: sheet 'Tickets' is read, and not 'Old', 'New'",)
+    said = "a.xlsx: sheet 'Tickets' is read, and not 'Old', 'New'; to read another, save it as CSV"
+    assert notes == (said,)
+
+
+@pytest.mark.parametrize(
+    "cover", [[], [["Reports of 2026"], ["As of 1 December"]], [["text", "label"]]]
+)
+def test_a_cover_page_is_passed_over(tmp_path: Path, cover: list[list[str]]) -> None:
+    made = openpyxl.load_workbook(io.BytesIO(book(["text", "label"], ["x", "y"])))
+    first = made.create_sheet("Cover", 0)
+    for row in cover:
+        first.append(row)
+    stream = io.BytesIO()
+    made.save(stream)
+    rows, (note,) = read(tmp_path / "a.xlsx", stream.getvalue())
+    assert [row.values for row in rows] == [{"text": "x", "label": "y"}]
+    assert "sheet 'Tickets' is read, and not 'Cover'" in note
 
 
 def test_a_cell_without_a_column(tmp_path: Path) -> None:

@@ -96,6 +96,61 @@ def test_open_answers() -> None:
     assert (found.label, found.answer, found.texts) == ("", "answer", ("question",))
 
 
+def pairs(question: str, answer: str, **more: str) -> list[dict[str, Any]]:
+    return [
+        {
+            question: f"Who wrote the book {n}?",
+            answer: f"It was the author {n} of it.",
+            **{name: pattern.format(n % 4) for name, pattern in more.items()},
+        }
+        for n in range(40)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"), [("q", "a"), ("Q", "A"), ("question", "answer"), ("Frage", "Antwort")]
+)
+def test_open_answers_beside_other_properties(question: str, answer: str) -> None:
+    found = profile(pairs(question, answer, kind="kind {}"))
+    assert (found.label, found.answer, found.texts) == ("", answer, (question,))
+    (doubt,) = [doubt for doubt in found.unsure if f"the text {answer!r}" in doubt]
+    assert "could also be the label 'kind': --label kind" in doubt
+    assert "no column has few distinct values" not in doubt
+    assert found.other_labels == ("kind",)
+
+
+def test_a_label_beside_open_answers() -> None:
+    found = profile(pairs("question", "reply", category="class {}"))
+    assert (found.label, found.texts) == ("category", ("question",))
+    (doubt,) = [doubt for doubt in found.unsure if "could also be the text 'reply'" in doubt]
+    assert "--label reply" in doubt
+    assert found.other_labels == ("reply",)
+
+
+def test_a_column_named_a_is_an_answer_only_beside_its_question() -> None:
+    rows = [
+        {
+            "question": f"Which is {n}?",
+            "a": f"the text {n} of a",
+            "b": f"the text {n} of b",
+            "y": n % 2,
+        }
+        for n in range(40)
+    ]
+    found = profile(rows)
+    assert (found.label, found.texts) == ("y", ("question", "a", "b"))
+    assert not found.other_labels
+
+
+@pytest.mark.parametrize("name", ["question_id", "frage_id", "text_id", "doc_id"])
+@pytest.mark.parametrize("repeated", [0, 2])
+def test_ids_are_never_asked_though_some_repeat(name: str, repeated: int) -> None:
+    rows = [{name: f"NINDS_QA/{max(n, repeated):05}", **row} for n, row in enumerate(tickets())]
+    found = profile(rows)
+    assert found.column(name).kind == "id"
+    assert name not in found.texts
+
+
 def test_what_the_user_names_is_believed() -> None:
     found = profile(tickets(), label="priority", texts=["body"], group="")
     assert (found.label, found.texts, found.group) == ("priority", ("body",), "")
@@ -139,7 +194,10 @@ def test_rare_labels_and_few_groups_are_named() -> None:
     assert "'legal' (3)" in told
     assert "belong together by 'customer' (9 values): --group customer keeps each customer" in told
     assert not profile(rows).group
-    assert "'customer' has only 9 values" in " ".join(profile(rows, group="customer").unsure)
+    told = " ".join(profile(rows, group="customer").unsure)
+    assert "'customer' has only 9 values, so the test split has about 3 of them" in told
+    told = " ".join(profile(rows * 10, group="customer").unsure)
+    assert "has about 1 of them" in told  # a tenth of many rows
 
 
 @pytest.mark.parametrize(("values", "group"), [(29, ""), (30, "customer")])

@@ -56,3 +56,9 @@ def test_answers_of_a_closed_set_are_counted() -> None:
     text = shown(example("Really?", choices=("yes", "no")))
     assert "yes  1  █" in text
     assert "no  0" in text
+
+
+def test_lengths_start_at_the_shortest_example() -> None:
+    text = shown(example("long " * 10))  # 50 characters and the answer
+    lines = text.split("length in characters")[1].splitlines()
+    assert "█" in lines[1]  # no empty bin before

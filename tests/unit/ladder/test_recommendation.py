@@ -154,7 +154,32 @@ def test_skipped_and_failed_rungs_are_mentioned_with_the_choice() -> None:
     skipped = RungRecord(name="full", status="skipped", reason="full needs about 9.0 GiB")
     answer = recommend([ZERO, FEW, skipped], None, 0.05)
     assert answer.rung == "few-shot"
-    assert answer.reasons[-1] == "full was skipped: full needs about 9.0 GiB."
+    assert answer.warnings == (
+        "full was not tried, and might do better: full needs about 9.0 GiB.",
+    )
+    assert not any("full" in reason for reason in answer.reasons)
+
+
+def test_rungs_that_were_not_tried_for_one_reason_are_one_warning() -> None:
+    late = [
+        RungRecord(name=name, status="skipped", reason="the time budget is used up")
+        for name in ("lora", "full")
+    ]
+    broken = RungRecord(name="prompt-tuning", status="failed", reason="the loss is not finite")
+    for target in (None, 0.9):  # nothing reaches the target
+        assert recommend([ZERO, FEW, broken, *late], target, 0.05).warnings[:2] == (
+            "prompt-tuning failed, and might do better: the loss is not finite.",
+            "lora and full were not tried, and might do better: the time budget is used up.",
+        )
+
+
+def test_rungs_behind_a_reached_target_are_no_warning() -> None:
+    reason = "a cheaper rung has reached the target"
+    skipped = RungRecord(name="full", status="skipped", reason=reason)
+    answer = recommend([ZERO, FEW, skipped], 0.25, 0.05)
+    assert answer.rung == "few-shot"
+    assert not answer.warnings
+    assert answer.reasons[-1] == f"full was skipped: {reason}."
 
 
 @pytest.mark.parametrize(

@@ -228,7 +228,7 @@ def test_what_does_not_fit_is_skipped_with_advice(
         assert rungs[name].status == "skipped"
         assert "1.0 MiB available" in rungs[name].reason
         assert "train.micro_batch_tokens" in rungs[name].reason
-    assert any("lora was skipped" in reason for reason in ladder.recommendation.reasons)
+    assert any("lora was not tried" in warning for warning in ladder.recommendation.warnings)
 
 
 def test_another_configuration_needs_another_name(

@@ -66,6 +66,9 @@ ZERO, FEW, LORA = rung("zero-shot", 0.02), rung("few-shot", 0.09), rung("lora", 
         ("majority", (MAJORITY, LINEAR, ZERO),
          "No rung is shown to beat the most frequent answer: 30 of 100 tickets right, against 50 "
          "with a linear classifier, which chance may explain"),
+        ("majority", (MAJORITY, LINEAR, rung("lora", None)),
+         "No rung that was tried is shown to beat the most frequent answer: 30 of 100 tickets "
+         "right, against 50 with a linear classifier, which chance may explain"),
         ("full", (ZERO, rung("full", 0.7)),
          "Use full fine-tuning: 70 of 100 tickets right, against 2 without examples"),
         ("bitfit", (rung("bitfit", 1.0),), "Tune with BitFit: 100 of 100 tickets right"),

@@ -389,3 +389,37 @@ def test_nothing_is_written_behind_links(
     assert (tmp_path / "file").read_text() == "kept"
     assert not (tmp_path / "nowhere").exists()
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_folder_of_texts_is_answered_as_folders_of_labels_are_read(
+    run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "new"
+    folder.mkdir()
+    for name, text in (("b.txt", "Two"), ("a.txt", "One"), ("c.txt", " "), ("d.md", "No")):
+        (folder / name).write_text(text, encoding="utf-8")
+    out = tmp_path / "out.csv"
+    made = luthier.predict(run, folder, out, console=QUIET)
+    rows = list(csv.DictReader(out.open(encoding="utf-8", newline="")))
+    assert [(row["file"], row["text"]) for row in rows] == [("a.txt", "One"), ("b.txt", "Two")]
+    assert all(row["prediction"] in {"plus", "minus"} for row in rows)
+    assert made.rejected == 1  # the empty file
+
+
+def test_folders_of_labels_are_answered_with_their_labels(run: Path, tmp_path: Path) -> None:
+    for label in ("plus", "minus"):
+        (tmp_path / "new" / label).mkdir(parents=True)
+        (tmp_path / "new" / label / "a.txt").write_text(f"It is {label}", encoding="utf-8")
+    luthier.predict(run, tmp_path / "new", tmp_path / "out.csv", console=QUIET)
+    rows = list(csv.DictReader((tmp_path / "out.csv").open(encoding="utf-8", newline="")))
+    assert [(row["text"], row["label"]) for row in rows] == [
+        ("It is minus", "minus"),
+        ("It is plus", "plus"),
+    ]
+
+
+def test_a_folder_without_texts_is_refused(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "a.md").write_text("No", encoding="utf-8")
+    with pytest.raises(DataError, match="the folder has no text files"):
+        luthier.predict(run, tmp_path / "new", tmp_path / "out.csv", console=QUIET)
