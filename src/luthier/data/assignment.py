@@ -59,8 +59,8 @@ def hold_out(units: Iterable[Unit], test: float, validation: float, seed: int) -
     """The units for test and validation, a function of seed and units, not of their order.
 
     Without classes, a unit's hash of (seed, name) decides: the lowest share is for the test, the
-    next for validation, so other units do not move it. No split with a share is left empty, if
-    there are enough units.
+    next for validation, so other units do not move it. A unit with more examples than a split
+    should have is for training. No split with a share is left empty, if there are enough units.
 
     With classes, each class is divided for itself: units in the order of their hashes are taken as
     long as they bring the number of examples nearer to the share. A class of three units or more is
@@ -82,7 +82,9 @@ def hold_out(units: Iterable[Unit], test: float, validation: float, seed: int) -
         found = HeldOut(*(frozenset().union(*names) for names in zip(*parts, strict=True)))
         if bool(found.test) == bool(test) and bool(found.validation) == bool(validation):
             return found
-    return _by_hash([unit.name for unit in ordered], test, validation, seed)
+    return _by_hash(
+        [unit.name for unit in _small_enough(ordered, test, validation)], test, validation, seed
+    )
 
 
 def _classes(examples: Sequence[Example]) -> list[str]:
@@ -93,6 +95,14 @@ def _classes(examples: Sequence[Example]) -> list[str]:
     if (len(closed) == 1 and closed != {()}) or len(set(answers)) <= few:
         return answers
     return [""] * len(examples)
+
+
+def _small_enough(ordered: Sequence[Unit], test: float, validation: float) -> list[Unit]:
+    """The units with at most the examples of the smaller split; all units if those are too few."""
+    share = min(share for share in (test, validation, 1.0) if share)
+    most = max(1.0, share * sum(unit.size for unit in ordered))
+    small = [unit for unit in ordered if unit.size <= most]
+    return small if len(small) > 2 else list(ordered)
 
 
 def _by_hash(ordered: Sequence[str], test: float, validation: float, seed: int) -> HeldOut:

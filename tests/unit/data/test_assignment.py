@@ -114,3 +114,18 @@ def test_a_group_has_its_most_frequent_class() -> None:
     rows = examples(["no", "yes", "yes", "no", "no"], ("yes", "no"))
     assert units_of(["a", "a", "a", "b", "b"], rows) == [Unit("a", 3, "yes"), Unit("b", 2, "no")]
     assert units_of(["a", "a"], rows[:2]) == [Unit("a", 2, "no")]  # as often: the first by name
+
+
+@given(st.lists(st.integers(1, 5), min_size=20, max_size=60), SEEDS)
+def test_a_unit_larger_than_a_split_is_for_training(sizes: list[int], seed: int) -> None:
+    total = sum(sizes)
+    ordered = [*units({"": sizes}), Unit("huge", total // 2, ""), Unit("large", total // 3, "")]
+    found = hold_out(ordered, 0.3, 0.1, seed)
+    assert not {"huge", "large"} & (found.test | found.validation)
+    assert found.test
+    assert found.validation
+
+
+def test_few_units_are_held_out_whatever_their_size() -> None:
+    found = hold_out([Unit("a", 50, ""), Unit("b", 40, ""), Unit("c", 1, "")], 0.3, 0.1, 0)
+    assert len(found.test) == len(found.validation) == 1
