@@ -1,0 +1,1 @@
+"""Mixtures: several sources trained together, at stated rates."""
