@@ -21,7 +21,7 @@ from luthier.records.training import Extension
 
 if TYPE_CHECKING:
     from luthier.context.run_context import RunContext
-    from luthier.data.batches import BatchOrder
+    from luthier.data.batches import ExampleOrder
 
 from luthier.api.configuration import Overrides, configure
 
@@ -107,7 +107,7 @@ def _require_one(epochs: float | None, steps: int | None) -> None:
 
 
 def _with_more(
-    config: RunConfig, order: BatchOrder, epochs: float | None, steps: int | None
+    config: RunConfig, order: ExampleOrder, epochs: float | None, steps: int | None
 ) -> RunConfig:
     """The configuration with more epochs or steps, one of which is None."""
     from luthier.training.schedule import planned_epochs, total_steps
@@ -123,7 +123,7 @@ def _with_more(
 
 
 def _note_extension(
-    run: RunDirectory, context: RunContext, changed: RunConfig, order: BatchOrder, step: int
+    run: RunDirectory, context: RunContext, changed: RunConfig, order: ExampleOrder, step: int
 ) -> None:
     """Allow the run to continue from its checkpoints under the changed configuration."""
     from luthier.context.fingerprints import training_fingerprint

@@ -10,19 +10,31 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Protocol
 
 from luthier.core.seeds import derive
 
 
-class Replay(NamedTuple):
-    """General examples for replay: their number, and their share of an epoch."""
+class ExampleOrder(Protocol):
+    """The assignment of examples to optimizer steps."""
 
-    num: int = 0
-    share: float = 0.0
+    @property
+    def num_examples(self) -> int:
+        """The number of examples."""
 
+    @property
+    def batch_size(self) -> int:
+        """Examples per step."""
 
-NO_REPLAY = Replay()
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of optimizer steps per epoch."""
+
+    def total_steps(self, epochs: float) -> int:
+        """Number of optimizer steps in ``epochs`` epochs, at least one."""
+
+    def step(self, step: int) -> list[int]:
+        """Indices of the examples in step ``step`` (counted from 0)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,27 +45,16 @@ class BatchOrder:
         num_examples: number of training examples.
         batch_size: examples per step; the last step of an epoch may have fewer.
         seed: the seed of the shuffles.
-        replay: general examples, numbered after the others. An epoch has all training examples plus
-            general ones up to the requested share; each epoch continues where the last one stopped,
-            so that all are used before any recurs.
     """
 
     num_examples: int
     batch_size: int
     seed: int
-    replay: Replay = NO_REPLAY
-
-    @property
-    def replayed(self) -> int:
-        """Number of general examples per epoch."""
-        if not self.replay.num:
-            return 0
-        return round(self.num_examples * self.replay.share / (1 - self.replay.share))
 
     @property
     def steps_per_epoch(self) -> int:
         """Number of optimizer steps per epoch."""
-        return -(-(self.num_examples + self.replayed) // self.batch_size)
+        return -(-self.num_examples // self.batch_size)
 
     def total_steps(self, epochs: float) -> int:
         """Number of optimizer steps in ``epochs`` epochs, at least one."""
@@ -69,21 +70,7 @@ class BatchOrder:
 @lru_cache(maxsize=4)  # one shuffle per epoch, not per step
 def _epoch(order: BatchOrder, epoch: int) -> tuple[int, ...]:
     """All examples of an epoch, in order."""
-    first = epoch * order.replayed
-    general = [_general(order, first + position) for position in range(order.replayed)]
-    examples = (*range(order.num_examples), *(order.num_examples + i for i in general))
-    return _shuffled(examples, derive(order.seed, "epoch", epoch))
-
-
-def _general(order: BatchOrder, position: int) -> int:
-    """The general example at a position in the sequence of all replayed ones."""
-    deal, place = divmod(position, order.replay.num)
-    return _deal(order.replay.num, derive(order.seed, "replay", deal))[place]
-
-
-@lru_cache(maxsize=4)
-def _deal(count: int, seed: int) -> tuple[int, ...]:
-    return _shuffled(range(count), seed)
+    return _shuffled(range(order.num_examples), derive(order.seed, "epoch", epoch))
 
 
 def _shuffled(values: Sequence[int], seed: int) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from luthier.context.run_context import RunContext
 from luthier.core.errors import DataError
 from luthier.core.memory_pool import pool_in_use
 from luthier.core.method_facts import FACTS, MethodName
-from luthier.data.batches import BatchOrder
+from luthier.data.batches import ExampleOrder
 from luthier.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from luthier.methods import method_for
 from luthier.methods.frozen_prefix import LIMIT
@@ -177,7 +177,7 @@ class _Planner:
     def _settings(self) -> MethodConfig:
         return self.context.config.methods.of(self.method)
 
-    def _packs(self, order: BatchOrder, tokens: int) -> bool:
+    def _packs(self, order: ExampleOrder, tokens: int) -> bool:
         """Whether the loop will pack its micro-batches, if the model allows it."""
         method = method_for(self.method, self.context.config.methods)
         return can_be_packed(method, self.context.weights()) and plans_packing(

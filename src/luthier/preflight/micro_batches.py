@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from luthier.data.batches import BatchOrder
+from luthier.data.batches import ExampleOrder
 from luthier.prompts.training_example import TrainingExample
 from luthier.training.layout import VALIDATION_LAYOUT, Layout
 from luthier.training.objectives import Objective, Trainable
@@ -43,7 +43,7 @@ def training_passes(
     objective: Objective[Any],
     layout: Layout,
     examples: Sequence[Trainable],
-    order: BatchOrder,
+    order: ExampleOrder,
     steps: int,
     tokens: int,
 ) -> list[ForwardPass]:

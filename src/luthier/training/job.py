@@ -13,7 +13,8 @@ from luthier.core.errors import UsageError
 from luthier.core.input_fingerprint import Inputs
 from luthier.core.method_facts import MethodName
 from luthier.core.seeds import derive
-from luthier.data.batches import NO_REPLAY, BatchOrder, Replay
+from luthier.data.batches import ExampleOrder
+from luthier.data.mixture.order import Sources
 from luthier.distributed.parallelism import Parallelism, Replicated
 from luthier.methods import Method, method_for
 from luthier.methods.hooks import MethodHooks
@@ -22,7 +23,7 @@ from luthier.models.load import LoadedModel, ModelHandle
 from luthier.records.run_directory import RunDirectory
 from luthier.training.layout import Layout, Packed, Padded
 from luthier.training.objectives import Objective, Trainable
-from luthier.training.schedule import batch_size, total_steps
+from luthier.training.schedule import example_order, total_steps
 
 # The default if no limit is known.
 USUAL_TOKENS = 2048
@@ -70,7 +71,7 @@ class TrainingJob:
         parallelism: the parallelism across processes; default: one process.
         limits: the limits of the machine.
         companion: from the number of steps to the method's hooks.
-        replay: the number of general examples, and their share of an epoch.
+        sources: the sources of the examples, if they are drawn at rates.
         watched: texts whose loss may not rise by more than ``train.guards.max_forgetting``.
         watched_loss: the base model's loss on them.
         packed: whether micro-batches are packed into one row.
@@ -90,16 +91,15 @@ class TrainingJob:
     parallelism: Parallelism = field(default_factory=Replicated)
     limits: Limits = field(default_factory=Limits)
     companion: Callable[[int], MethodHooks] = _nothing_beside
-    replay: Replay = NO_REPLAY
+    sources: Sources | None = None
     watched: tuple[Trainable, ...] = ()
     watched_loss: float = 0.0
     packed: bool = False
 
     @property
-    def order(self) -> BatchOrder:
+    def order(self) -> ExampleOrder:
         """The assignment of examples to steps."""
-        own = len(self.examples) - self.replay.num
-        return BatchOrder(own, batch_size(self.train, own), self.seed, self.replay)
+        return example_order(self.train, len(self.examples), self.seed, self.sources)
 
     @property
     def layout(self) -> Layout:

@@ -11,7 +11,7 @@ from luthier.config import TrainConfig
 from luthier.core.console import Console
 from luthier.core.errors import DivergedError, PreemptedError
 from luthier.core.interrupt import StopRequest, stop_on_signals
-from luthier.data.batches import BatchOrder
+from luthier.data.batches import ExampleOrder
 from luthier.models.cache_support import rope_of_each_pass
 from luthier.models.device import PeakMemory, is_out_of_memory
 from luthier.models.quantised import parameter_count
@@ -103,7 +103,7 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
 
 
 def _run(
-    order: BatchOrder,
+    order: ExampleOrder,
     total_steps: int,
     state: TrainingState,
     audience: _Audience,
@@ -287,7 +287,7 @@ def _metrics(
 
 
 def _record(
-    job: TrainingJob, state: TrainingState, total_steps: int, order: BatchOrder, stopped: Stop
+    job: TrainingJob, state: TrainingState, total_steps: int, order: ExampleOrder, stopped: Stop
 ) -> TrainingRecord:
     progress = state.progress
     if stopped == "forgetting" and not progress.best_step:
@@ -310,9 +310,9 @@ def _record(
         steps=progress.step,
         planned_steps=total_steps,
         epochs=progress.step / order.steps_per_epoch,
-        examples=order.num_examples,
+        examples=order.num_examples - (job.sources.num_general if job.sources else 0),
         batch_size=order.batch_size,
-        replayed=order.replayed,
+        replayed=job.sources.num_replayed if job.sources else 0,
         trained_tokens=progress.trained_tokens,
         processed_tokens=progress.processed_tokens,
         best_step=progress.best_step or progress.step,

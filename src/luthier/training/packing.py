@@ -11,7 +11,7 @@ from torch import Tensor
 
 from luthier.config import TrainConfig
 from luthier.core.errors import UsageError
-from luthier.data.batches import BatchOrder
+from luthier.data.batches import ExampleOrder
 from luthier.methods import Method
 from luthier.models.forward import logits_at_indices
 from luthier.prompts.training_example import TrainingExample
@@ -104,7 +104,7 @@ def choose_packing(job: TrainingJob, method: Method) -> bool:
 
 
 def lengths_by_step(
-    objective: Objective[Any], examples: Sequence[Trainable], order: BatchOrder
+    objective: Objective[Any], examples: Sequence[Trainable], order: ExampleOrder
 ) -> Iterator[list[int]]:
     """The lengths of the examples in the first steps."""
     for step in range(min(order.steps_per_epoch, _STEPS_SEEN)):

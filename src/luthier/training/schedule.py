@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable
 
 from luthier.config import MethodConfig, TrainConfig
-from luthier.data.batches import BatchOrder
+from luthier.data.batches import BatchOrder, ExampleOrder
+from luthier.data.mixture.draws import DrawOrder
+from luthier.data.mixture.order import MixtureOrder, Sources
 
 _DECAYS: dict[str, Callable[[float], float]] = {
     "cosine": lambda progress: 0.5 * (1 + math.cos(math.pi * progress)),
@@ -29,7 +31,25 @@ def batch_size(config: TrainConfig, num_examples: int) -> int:
     return min(max(num_examples // _ENOUGH_STEPS, least), most)
 
 
-def planned_epochs(order: BatchOrder, config: TrainConfig, method: MethodConfig) -> float:
+def example_order(
+    config: TrainConfig, num_examples: int, seed: int, sources: Sources | None
+) -> ExampleOrder:
+    """The assignment of examples to steps.
+
+    Args:
+        config: the settings of the loop.
+        num_examples: the number of training examples.
+        seed: the seed of the order.
+        sources: the sources of the examples, if they are drawn at rates; None: each epoch has all
+            examples once.
+    """
+    if sources is None:
+        return BatchOrder(num_examples, batch_size(config, num_examples), seed)
+    draws = DrawOrder(sources.rates, sources.sizes, seed)
+    return MixtureOrder(draws, sources.num_draws, batch_size(config, sources.num_draws))
+
+
+def planned_epochs(order: ExampleOrder, config: TrainConfig, method: MethodConfig) -> float:
     """Epochs of a training: its method's, or ``train.epochs``, or those that suit the examples."""
     epochs = method.epochs or config.epochs
     if epochs != "auto":
@@ -37,7 +57,7 @@ def planned_epochs(order: BatchOrder, config: TrainConfig, method: MethodConfig)
     return min(max(_ENOUGH_STEPS / order.steps_per_epoch, 1.0), _MOST_EPOCHS)
 
 
-def total_steps(order: BatchOrder, config: TrainConfig, method: MethodConfig) -> int:
+def total_steps(order: ExampleOrder, config: TrainConfig, method: MethodConfig) -> int:
     """Total optimizer steps: ``train.max_steps``, or the steps of its epochs."""
     return config.max_steps or order.total_steps(planned_epochs(order, config, method))
 

@@ -16,7 +16,8 @@ from luthier.core.errors import UsageError
 from luthier.core.files import folder_bytes
 from luthier.core.input_fingerprint import Inputs
 from luthier.core.method_facts import MethodName
-from luthier.data.batches import BatchOrder, Replay
+from luthier.data.batches import ExampleOrder
+from luthier.data.mixture.order import Sources, with_replay
 from luthier.data.problems import Dropped
 from luthier.distributed.parallelism import Parallelism, Replicated
 from luthier.distributed.process_group import SINGLE_PROCESS, ProcessGroup
@@ -30,7 +31,7 @@ from luthier.training.loop import train
 from luthier.training.objectives import Objective, Trainable
 from luthier.training.observers import Observer
 from luthier.training.packing import choose_packing
-from luthier.training.schedule import batch_size
+from luthier.training.schedule import example_order
 from luthier.training.trackers import tracking
 
 _WEIGHT_FILES = (".safetensors", ".bin")
@@ -67,11 +68,13 @@ class TrainingData:
         """All training examples, in the numbering of `order`."""
         return (*self.train, *self.general)
 
-    def order(self, config: RunConfig) -> BatchOrder:
+    def sources(self, config: RunConfig) -> Sources | None:
+        """The sources of the examples, if they are drawn at rates."""
+        return with_replay(len(self.train), len(self.general), config.data.replay)
+
+    def order(self, config: RunConfig) -> ExampleOrder:
         """The assignment of examples to steps."""
-        replay = Replay(len(self.general), config.data.replay)
-        own = len(self.train)
-        return BatchOrder(own, batch_size(config.train, own), config.seed, replay)
+        return example_order(config.train, len(self.examples), config.seed, self.sources(config))
 
 
 def tune(
@@ -129,7 +132,7 @@ def tune(
         parallelism=parallelism,
         limits=limits or Limits(),
         companion=partial(method.hooks, model),
-        replay=data.order(config).replay,
+        sources=data.sources(config),
         watched=data.watched,
     )
     job = dataclasses.replace(

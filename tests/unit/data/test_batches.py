@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from luthier.data.batches import BatchOrder, Replay, micro_batches, packed_rows
+from luthier.data.batches import BatchOrder, micro_batches, packed_rows
 
 LENGTHS = st.lists(st.integers(1, 500), max_size=40)
 
@@ -29,43 +29,6 @@ def test_epochs_and_seeds_differ_and_steps_repeat() -> None:
 def test_part_of_an_epoch() -> None:
     order = BatchOrder(100, 10, seed=0)
     assert [order.total_steps(epochs) for epochs in (0.01, 0.5, 1, 2.5)] == [1, 5, 10, 25]
-
-
-@given(
-    st.integers(1, 60),
-    st.integers(1, 20),
-    st.integers(1, 30),
-    st.floats(0, 0.9),
-    st.integers(0, 99),
-)
-def test_an_epoch_has_the_wanted_share_of_general_examples(
-    number: int, size: int, num: int, share: float, seed: int
-) -> None:
-    order = BatchOrder(number, size, seed, Replay(num, share))
-    seen: list[int] = []
-    for epoch in range(3):
-        first = epoch * order.steps_per_epoch
-        steps = [order.step(first + step) for step in range(order.steps_per_epoch)]
-        taken = [index for step in steps for index in step]
-        general = [index - number for index in taken if index >= number]
-        assert sorted(index for index in taken if index < number) == list(range(number))
-        assert len(general) == order.replayed
-        assert abs(len(general) - share * len(taken)) <= 1
-        seen += general
-    counts = [seen.count(index) for index in range(num)]
-    assert max(counts) - min(counts) <= 1  # all are seen before one is seen again
-
-
-def test_replay_is_a_function_of_the_seed_and_none_changes_nothing() -> None:
-    mixed = BatchOrder(40, 8, 3, Replay(100, 0.2))
-    assert (mixed.replayed, mixed.steps_per_epoch) == (10, 7)
-    assert [mixed.step(s) for s in range(14)] == [
-        BatchOrder(40, 8, 3, Replay(100, 0.2)).step(s) for s in range(14)
-    ]
-    assert mixed.step(0) != BatchOrder(40, 8, 4, Replay(100, 0.2)).step(0)
-    plain = BatchOrder(40, 8, 3)
-    assert plain.step(4) == BatchOrder(40, 8, 3, Replay(100, 0.0)).step(4)
-    assert plain.step(4) == BatchOrder(40, 8, 3, Replay(0, 0.5)).step(4)
 
 
 @given(LENGTHS, st.integers(1, 2000), st.floats(0, 0.9))
