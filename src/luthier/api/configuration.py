@@ -12,6 +12,7 @@ from luthier.config.stored import save_config, stored_config
 from luthier.records.run_directory import RunDirectory
 from luthier.tasks.given import is_task_file
 from luthier.tasks.load import load_task
+from luthier.tasks.mixture import mixture_called
 
 Configuration = RunConfig | Path | str | None
 _DATA, _TEMPLATE = "data.source", "prompt.template"
@@ -32,9 +33,9 @@ def configure(config: Configuration = None, overrides: Overrides = None) -> RunC
 def load_given(
     path: Path | None, settings: Sequence[str] = (), flags: Overrides = None
 ) -> RunConfig:
-    """The configuration of a YAML file, which may be a task instead.
+    """The configuration of a YAML file, which may be a task or a mixture instead.
 
-    A task is the data of the run, or the template of other data that is named.
+    A task is the data of the run, or the template of other data that is named; a mixture is data.
 
     Args:
         path: the file; None: the defaults.
@@ -48,6 +49,8 @@ def load_given(
     """
     if path is None or not is_task_file(path):
         return load_config(path, settings, flags)
+    if mixture_called(str(path)):
+        return load_config(None, [f"{_DATA}={path}", *settings], flags)
     load_task(str(path))  # validates it
     keys = {text.partition("=")[0].strip() for text in settings}
     has_data = _DATA in keys or (flags or {}).get(_DATA) is not None

@@ -14,8 +14,8 @@ from luthier.context.metrics import require_metrics
 from luthier.context.run_context import RunContext
 from luthier.core.console import Console
 from luthier.data.caveats import added_system, text_caveats
-from luthier.data.dataset import load_dataset
 from luthier.data.general import general_texts
+from luthier.data.mixture.load import load_data
 from luthier.data.replay import replay_examples
 from luthier.data.splits import SPLITS
 
@@ -52,7 +52,7 @@ def prepare_evaluation(config: RunConfig, console: Console) -> RunContext:
 def _prepare(
     config: RunConfig, console: Console, find: Callable[[ModelConfig, Console], FoundModel]
 ) -> RunContext:
-    dataset = load_dataset(config.data, config.prompt, config.seed, console)
+    dataset = load_data(config.data, config.prompt, config.seed, console)
     require_metrics(config, dataset, console)
     model = find(config.model, console)
     config = model.configured(config)

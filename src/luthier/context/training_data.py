@@ -9,6 +9,7 @@ from luthier.context.run_context import RunContext
 from luthier.core.errors import DataError, UsageError
 from luthier.core.method_facts import FACTS, MethodName
 from luthier.data.caveats import token_caveats
+from luthier.data.mixture.mixing import sources_of
 from luthier.data.splits import SplitName
 from luthier.data.tokenised import Tokenised, tokenise
 from luthier.models.quantised import require_quantisation
@@ -32,6 +33,8 @@ def training_data(context: RunContext, method: MethodName) -> TrainingData:
             "no training example is left",
             fix="see the reasons with 'luthier data show'; a larger data.max_length may help",
         )
+    mixture = context.dataset.mixture
+    mixed = sources_of(mixture, [one.source for one in train.examples]) if mixture else None
     return TrainingData(
         train=train.examples,
         validation=validation.examples,
@@ -42,6 +45,7 @@ def training_data(context: RunContext, method: MethodName) -> TrainingData:
         caveats=tuple(token_caveats(train.rendered, context.renderer.tokenised())),
         general=context.replay,
         watched=watched_texts(context),
+        mixed=mixed,
     )
 
 

@@ -9,8 +9,8 @@ from luthier.config import RunConfig
 from luthier.config.stored import stored_config
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
-from luthier.data.dataset import load_dataset
 from luthier.data.identity import normalised_text
+from luthier.data.mixture.load import load_data
 from luthier.data.near_duplicates import compared_text
 from luthier.data.splits import SPLITS
 from luthier.data.task_rows import has_whole_file
@@ -45,7 +45,7 @@ def require_unseen(
         return
     try:
         stored = stored_config(run, given, alike=config, parts=("data", "prompt"))
-        dataset = load_dataset(stored.data, stored.prompt, stored.seed, Console(quiet=True))
+        dataset = load_data(stored.data, stored.prompt, stored.seed, Console(quiet=True))
     except (DataError, UsageError) as error:
         console.warn(
             f"whether {run.path} was trained on the rows of {divided[0].task.name} cannot be "

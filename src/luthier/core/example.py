@@ -68,6 +68,7 @@ class Example:
             or tool calls, or untrained. None: that text.
         tools: the functions the assistant may call, as a JSON list; empty for none.
         weight: the weight of this example in the loss, relative to the others.
+        source: the name of its source in a mixture; empty without a mixture.
     """
 
     id: str
@@ -79,6 +80,7 @@ class Example:
     answer: Message | None = None
     tools: str = ""
     weight: float = 1.0
+    source: str = ""
 
     @property
     def is_plain_text(self) -> bool:

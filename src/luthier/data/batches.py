@@ -30,6 +30,10 @@ class ExampleOrder(Protocol):
     def steps_per_epoch(self) -> int:
         """Number of optimizer steps per epoch."""
 
+    @property
+    def may_repeat(self) -> bool:
+        """Whether few examples come in more than one epoch by default."""
+
     def total_steps(self, epochs: float) -> int:
         """Number of optimizer steps in ``epochs`` epochs, at least one."""
 
@@ -50,6 +54,11 @@ class BatchOrder:
     num_examples: int
     batch_size: int
     seed: int
+
+    @property
+    def may_repeat(self) -> bool:
+        """See `ExampleOrder.may_repeat`."""
+        return True
 
     @property
     def steps_per_epoch(self) -> int:

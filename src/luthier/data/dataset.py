@@ -38,6 +38,7 @@ from luthier.data.task_rows import task_called, task_labels, task_parts
 from luthier.records.run_directory import file_name
 from luthier.tasks.bare import AS_IS
 from luthier.tasks.load import library_templates, load_template, task_names
+from luthier.tasks.mixture import Mixture
 from luthier.tasks.sources import WHOLE
 from luthier.tasks.task import Task
 
@@ -58,6 +59,7 @@ class Dataset:
         fingerprint: of the content of all three splits.
         format: the format of the rows.
         near: the near-duplicates among all rows.
+        mixture: the mixture of several sources; None: one source.
     """
 
     task: str
@@ -69,6 +71,7 @@ class Dataset:
     fingerprint: str
     format: str = "table"
     near: NearCount = NO_NEAR
+    mixture: Mixture | None = None
 
     def split(self, name: SplitName) -> tuple[Example, ...]:
         """The examples of a split."""

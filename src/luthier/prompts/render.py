@@ -286,7 +286,12 @@ class PromptRenderer:
             text = text.rstrip()
         ids = self._ended(self.encoder.literal_ids(text, add_special_tokens=True), example.where)
         return TrainingExample(
-            example.id, ids, _all_but_first(ids), prompt_length=0, weight=example.weight
+            example.id,
+            ids,
+            _all_but_first(ids),
+            prompt_length=0,
+            weight=example.weight,
+            source=example.source,
         )
 
     def _conversation_training(
@@ -307,6 +312,7 @@ class PromptRenderer:
             prompt_length=masked.prompt_length,
             weight=example.weight,
             is_joined=masked.is_joined,
+            source=example.source,
         )
 
     def _encoder_decoder_training(self, example: Example) -> TrainingExample:
@@ -320,7 +326,13 @@ class PromptRenderer:
         ids = self._prompt(self.layout.question(messages, example.tools, example.where)).ids
         answer = self._ended(self.answer_ids(inline(turn)), example.where)
         return TrainingExample(
-            example.id, ids, (False,) * len(ids), len(ids), answer, weight=example.weight
+            example.id,
+            ids,
+            (False,) * len(ids),
+            len(ids),
+            answer,
+            weight=example.weight,
+            source=example.source,
         )
 
     def _prompt(self, text: str) -> TokenPrompt:

@@ -19,6 +19,7 @@ class TrainingExample:
         weight: the example's weight in the loss, relative to the others.
         is_joined: whether prompt and answer were tokenised separately, because one token of the
             whole text would have characters of both.
+        source: the name of its source in a mixture; empty without a mixture.
     """
 
     id: str
@@ -28,6 +29,7 @@ class TrainingExample:
     decoder_ids: tuple[int, ...] = ()
     weight: float = 1.0
     is_joined: bool = False
+    source: str = ""
 
     @property
     def length(self) -> int:

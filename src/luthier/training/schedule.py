@@ -46,7 +46,8 @@ def example_order(
     if sources is None:
         return BatchOrder(num_examples, batch_size(config, num_examples), seed)
     draws = DrawOrder(sources.rates, sources.sizes, seed)
-    return MixtureOrder(draws, sources.num_draws, batch_size(config, sources.num_draws))
+    size = batch_size(config, sources.num_draws)
+    return MixtureOrder(draws, sources.num_draws, size, sources.may_repeat)
 
 
 def planned_epochs(order: ExampleOrder, config: TrainConfig, method: MethodConfig) -> float:
@@ -54,6 +55,8 @@ def planned_epochs(order: ExampleOrder, config: TrainConfig, method: MethodConfi
     epochs = method.epochs or config.epochs
     if epochs != "auto":
         return epochs
+    if not order.may_repeat:
+        return 1.0
     return min(max(_ENOUGH_STEPS / order.steps_per_epoch, 1.0), _MOST_EPOCHS)
 
 

@@ -49,6 +49,7 @@ class TrainingData:
         dropped: examples that were left out.
         inputs: the values behind the fingerprint.
         general: texts for replay.
+        mixed: the sources of a mixture; None: one source.
         watched: texts for the guard against forgetting; empty if it is off.
         caveats: warnings about the tokens.
     """
@@ -61,6 +62,7 @@ class TrainingData:
     inputs: Inputs = field(default_factory=dict)
     general: tuple[Trainable, ...] = ()
     watched: tuple[Trainable, ...] = ()
+    mixed: Sources | None = None
     caveats: tuple[str, ...] = ()
 
     @property
@@ -70,7 +72,7 @@ class TrainingData:
 
     def sources(self, config: RunConfig) -> Sources | None:
         """The sources of the examples, if they are drawn at rates."""
-        return with_replay(len(self.train), len(self.general), config.data.replay)
+        return self.mixed or with_replay(len(self.train), len(self.general), config.data.replay)
 
     def order(self, config: RunConfig) -> ExampleOrder:
         """The assignment of examples to steps."""

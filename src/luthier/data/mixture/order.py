@@ -22,12 +22,14 @@ class Sources(NamedTuple):
         sizes: the number of examples of each.
         rates: their shares of the draws.
         num_draws: the draws of an epoch.
+        may_repeat: whether few draws come in more than one epoch by default.
     """
 
     names: tuple[str, ...]
     sizes: tuple[int, ...]
     rates: tuple[float, ...]
     num_draws: int
+    may_repeat: bool = True
 
     @property
     def quotas(self) -> tuple[int, ...]:
@@ -70,12 +72,14 @@ class MixtureOrder:
     Attributes:
         draws: the draws.
         num_draws: the draws of an epoch.
-        batch_size: draws per step; the last step of all epochs may have fewer.
+        batch_size: draws per step.
+        may_repeat: as in `Sources`.
     """
 
     draws: DrawOrder
     num_draws: int
     batch_size: int
+    may_repeat: bool = True
 
     @property
     def num_examples(self) -> int:
