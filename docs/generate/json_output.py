@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from luthier import records as package
 from luthier.data.inspect import DataReport
+from luthier.data.mixture.account import MixtureAccount
 from luthier.records.base import Record
 
 from .fields import about, field_list, parts_of
@@ -17,7 +18,7 @@ from .fields import about, field_list, parts_of
 
 def records() -> str:
     """A heading for every record, and under it its fields."""
-    found = dict.fromkeys([*_records(), DataReport])
+    found = dict.fromkeys([*_records(), DataReport, MixtureAccount])
     found |= dict.fromkeys(parts_of(found))
     texts = []
     for model in found:

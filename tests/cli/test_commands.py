@@ -42,6 +42,7 @@ COMMANDS = (
     "push",
     "report",
     "data show",
+    "data mix",
     "models pull",
     "models",
     "runs",

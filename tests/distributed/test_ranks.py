@@ -54,6 +54,24 @@ def test_two_ranks_are_as_one(method: str, settings: dict[str, Any], training: M
     assert_the_same(runs, alone)
 
 
+def test_two_ranks_draw_from_a_mixture_as_one(training: Make, tmp_path: Path) -> None:
+    """Twenty steps of draws from two sources, of which the smaller is repeated."""
+    rows = [{"prompt": f"{n} times {n % 3} is", "completion": "y" * (1 + n % 4)} for n in range(20)]
+    (tmp_path / "few.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    sources = "sources: [{source: rows.jsonl}, {source: few.jsonl}]\n"
+    (tmp_path / "mix.yaml").write_text(f"{sources}rates: equal\ndraws: 80\n")
+    settings = {
+        "data.source": str(tmp_path / "mix.yaml"),
+        "data.num_train": None,
+        "data.near_duplicates": "off",
+        "train.epochs": 1,
+    }
+    alone, runs = trained_alone_and_together(training, "lora", settings)
+    assert len(alone.losses) == 20
+    assert alone.record.epochs == 1
+    assert_the_same(runs, alone)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("method", OTHERS)
 def test_two_ranks_of_any_method_are_as_one(method: MethodName, training: Make) -> None:

@@ -42,3 +42,22 @@ def show(*arguments: str, common: CommonOptions | None = None, json: Json = Fals
         print_json(report.model_dump(mode="json"))
     else:
         print_result(render_report(report))
+
+
+@app.command
+def mix(*arguments: str, common: CommonOptions | None = None, json: Json = False) -> None:
+    """Show the sources of a mixture: examples, draws, passes, shares of tokens and gradient.
+
+    Args:
+        arguments: A mixture's YAML file, and single settings as section.key=value.
+    """
+    config = read_configuration(arguments, common)
+    from luthier.context.prepare import prepare
+    from luthier.context.training_data import mixture_account
+    from luthier.data.mixture.show import render_account
+
+    report = mixture_account(prepare(config, Console()))
+    if json:
+        print_json(report.model_dump(mode="json"))
+    else:
+        print_result(render_account(report))

@@ -69,7 +69,7 @@ class TrainConfig(Config):
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Global batch size: examples per optimizer step, over all devices (elsewhere
     per_device_train_batch_size times gradient_accumulation_steps times the devices). auto: 16, or
-    down to 4 where an epoch would have fewer than 100 steps. micro_batch_tokens sets how many a
+    down to 2 where an epoch would have fewer than 100 steps. micro_batch_tokens sets how many a
     device computes at once."""
     micro_batch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = 2048
     """Tokens in one forward pass, padding included; auto: as many as fit, tried before the first

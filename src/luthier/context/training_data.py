@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from luthier.config import RunConfig
 from luthier.context.fingerprints import training_fingerprint, training_inputs
 from luthier.context.general_text import watched_texts
@@ -9,6 +11,7 @@ from luthier.context.run_context import RunContext
 from luthier.core.errors import DataError, UsageError
 from luthier.core.method_facts import FACTS, MethodName
 from luthier.data.caveats import token_caveats
+from luthier.data.mixture.account import MixtureAccount, account
 from luthier.data.mixture.mixing import sources_of
 from luthier.data.splits import SplitName
 from luthier.data.tokenised import Tokenised, tokenise
@@ -47,6 +50,26 @@ def training_data(context: RunContext, method: MethodName) -> TrainingData:
         watched=watched_texts(context),
         mixed=mixed,
     )
+
+
+def mixture_account(context: RunContext) -> MixtureAccount:
+    """How much of a training with the run's method each source of a mixture is.
+
+    Raises:
+        UsageError: the data is no mixture.
+        DataError: as `training_data`.
+    """
+    mixture, name = context.dataset.mixture, context.dataset.task
+    if mixture is None:
+        raise UsageError(
+            "the data is no mixture",
+            where=f"data.source={context.config.data.source}",
+            fix="name a YAML file with sources; 'luthier data show' shows other data",
+        )
+    examples = tokenised(context, "train").examples
+    sources = sources_of(mixture, [one.source for one in examples])
+    read = Counter(one.source for one in context.dataset.train)
+    return account(name, sources, examples, read - Counter(one.source for one in examples))
 
 
 def require_trainable_base(context: RunContext, method: MethodName) -> None:

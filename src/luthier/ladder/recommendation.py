@@ -270,10 +270,18 @@ def _power(dearer: _Measured) -> str:
 
 
 def _detectable(gain: Comparison) -> str:
+    groups = f" in {gain.units} groups" if gain.units and gain.units < gain.n else ""
     return (
-        f"With {counted(gain.n, 'example')} you can detect differences of {gain.detectable:.3f} or "
-        "more between two rungs tested by themselves (80 % power, α = 0.05)."
+        f"With {counted(gain.n, 'example')}{groups} you can detect differences of "
+        f"{gain.detectable:.3f} or more between two rungs tested by themselves (80 % power, "
+        "α = 0.05)."
     )
+
+
+def _coarse(gain: Comparison) -> str:
+    """The least detectable difference, and the way to a smaller one: the square root of n."""
+    many = "groups" if gain.units and gain.units < gain.n else "examples"
+    return f"{_detectable(gain)} Four times as many {many} would halve that."
 
 
 def _facts(choice: RungRecord) -> list[str]:
@@ -367,7 +375,7 @@ def _few_examples(measured: Sequence[_Measured], alpha: float) -> list[str]:
         return []
     last = gains[-1]
     if last.detectable is not None:
-        return [_detectable(last)] if last.detectable >= _COARSE else []
+        return [_coarse(last)] if last.detectable >= _COARSE else []
     if last.units and shows_only_large_gains(last.units, alpha):
         return list(power_notes(last.n, last.units, alpha))
     return []

@@ -19,7 +19,7 @@ _DECAYS: dict[str, Callable[[float], float]] = {
 # A few hundred examples in one epoch of batches of 16 are a dozen updates, too few for any method
 # to learn a task (lab/LOG.md). Smaller batches make more updates of the same examples.
 _ENOUGH_STEPS = 100
-_BATCH_SIZES = (4, 16)
+_BATCH_SIZES = (2, 16)
 _MOST_EPOCHS = 3.0
 
 

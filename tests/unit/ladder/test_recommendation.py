@@ -371,9 +371,13 @@ def test_doubts_stand_above_the_result() -> None:
     assert answer.warnings == (
         "few-shot: 40 of 100 answers were cut at the token limit; raise evaluate.max_new_tokens.",
         "With 22 examples you can detect differences of 0.290 or more between two rungs tested by "
-        "themselves (80 % power, α = 0.05).",
+        "themselves (80 % power, α = 0.05). Four times as many examples would halve that.",
     )
     assert not any("detect" in reason for reason in answer.reasons)
+    grouped = coarse.model_copy(update={"units": 8})
+    (_, power) = recommend([ZERO, few.model_copy(update={"gain": grouped})], None, 0.05).warnings
+    assert power.startswith("With 22 examples in 8 groups you can detect")
+    assert power.endswith("Four times as many groups would halve that.")
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_the_last_step_is_validated(
 
 @pytest.mark.parametrize(
     ("examples", "size", "steps"),
-    [(2, 4, 3), (20, 4, 15), (147, 4, 100), (400, 4, 100), (800, 8, 100), (5000, 16, 313)],
+    [(2, 2, 3), (20, 2, 30), (147, 2, 100), (400, 4, 100), (800, 8, 100), (5000, 16, 313)],
 )
 def test_small_data_gets_smaller_batches_and_more_epochs(
     examples: int, size: int, steps: int
