@@ -56,7 +56,7 @@ def test_two_ranks_are_as_one(method: str, settings: dict[str, Any], training: M
 
 def test_two_ranks_draw_from_a_mixture_as_one(training: Make, tmp_path: Path) -> None:
     """Twenty steps of draws from two sources, of which the smaller is repeated."""
-    rows = [{"prompt": f"{n} times {n % 3} is", "completion": "y" * (1 + n % 4)} for n in range(20)]
+    rows = [{"prompt": f"{n} times {n % 3} is", "completion": "x" * (1 + n % 4)} for n in range(20)]
     (tmp_path / "few.jsonl").write_text("\n".join(map(json.dumps, rows)))
     sources = "sources: [{source: rows.jsonl}, {source: few.jsonl}]\n"
     (tmp_path / "mix.yaml").write_text(f"{sources}rates: equal\ndraws: 80\n")
@@ -66,7 +66,7 @@ def test_two_ranks_draw_from_a_mixture_as_one(training: Make, tmp_path: Path) ->
         "data.near_duplicates": "off",
         "train.epochs": 1,
     }
-    alone, runs = trained_alone_and_together(training, "lora", settings)
+    alone, runs = trained_alone_and_together(training, "full", settings)
     assert len(alone.losses) == 20
     assert alone.record.epochs == 1
     assert_the_same(runs, alone)
