@@ -39,6 +39,12 @@ class Answer(Record):
     def __str__(self) -> str:
         return self.text
 
+    def __repr__(self) -> str:
+        """The answer and its probabilities, the highest first."""
+        ordered = sorted(self.probabilities.items(), key=lambda one: -one[1])
+        shares = ", ".join(f"{choice} {share:.3f}" for choice, share in ordered)
+        return f"<Answer {self.text!r}{': ' if shares else ''}{shares}>"
+
 
 class Prediction(Record):
     """The account of ``luthier predict``.
