@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field
 
 from luthier.core.probability import softmax
+from luthier.core.terminal import printable
 from luthier.records.base import Count, Record, Seconds
 from luthier.records.evaluation import SampleRecord
 
@@ -42,7 +43,7 @@ class Answer(Record):
     def __repr__(self) -> str:
         """The answer and its probabilities, the highest first."""
         ordered = sorted(self.probabilities.items(), key=lambda one: -one[1])
-        shares = ", ".join(f"{choice} {share:.3f}" for choice, share in ordered)
+        shares = ", ".join(f"{printable(choice)} {share:.3f}" for choice, share in ordered)
         return f"<Answer {self.text!r}{': ' if shares else ''}{shares}>"
 
 
