@@ -31,6 +31,7 @@ OF_RUNS = {"report", "push", "forgetting", "sample-size", "submit", "judge", "pr
 FEWER_ROWS = {("data", "show"): ("data.num_train=200", "data.num_validation=50")}
 SUBCOMMANDS = {
     ("data", "show"),
+    ("data", "mix"),
     ("config", "show"),
     ("config", "schema"),
     ("models", "pull"),

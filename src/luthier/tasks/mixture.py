@@ -25,7 +25,7 @@ class MixtureSource(Config):
     name: str = ""
     """The name of the source in tables; without one, that of its data."""
     template: str | None = None
-    """The task that renders the rows of a file; null: the source's own."""
+    """The task that renders the rows of a file, found as source is; null: the source's own."""
     subset: str | None = None
     """The configuration of a Hub data set."""
     num_train: int | None = Field(default=None, ge=1)
@@ -82,10 +82,10 @@ class Mixture(Config):
             raise ValueError(f"two sources are called {listed(doubled)}")
         return self
 
-    def place_of(self, source: MixtureSource) -> str:
-        """A source's name or path, with a path beside the mixture's file found there."""
-        beside = self._folder / source.source
-        return str(beside) if is_there(beside) else source.source
+    def place_of(self, name: str) -> str:
+        """The name or path of a source or template; one beside the mixture's file comes first."""
+        beside = self._folder / name
+        return str(beside) if is_there(beside) else name
 
 
 def mixture_called(source: str) -> Mixture | None:

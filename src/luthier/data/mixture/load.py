@@ -73,10 +73,10 @@ def _load(
         name: limit and max(1, limit // len(mixture.sources))
         for name, limit in (("num_validation", data.num_validation), ("num_test", data.num_test))
     }
-    own = {"source": mixture.place_of(one), "subset": one.subset, "num_train": one.num_train}
+    own = {"source": mixture.place_of(one.source), "subset": one.subset, "num_train": one.num_train}
     return load_dataset(
         data.model_copy(update=own | shared),
-        prompt.model_copy(update={"template": one.template}),
+        prompt.model_copy(update={"template": one.template and mixture.place_of(one.template)}),
         seed,
         console,
     )
