@@ -111,7 +111,8 @@ def _joined(mixture: Mixture, parts: list[Dataset]) -> Dataset:
         template=AS_IS,
         train=splits["train"],
         validation=splits["validation"],
-        test=splits["test"],
+        # Plain text has no question that could be answered; its loss is measured in validation.
+        test=tuple(example for example in splits["test"] if not example.is_plain_text),
         dropped=tuple(dropped for part in parts for dropped in part.dropped),
         fingerprint=fingerprint(*content, mixture.model_dump_json()),
         format="mixture",

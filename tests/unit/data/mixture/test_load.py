@@ -68,6 +68,15 @@ def test_sources_are_limited_and_named(folder: Path) -> None:
     assert len(found.validation) == 6
 
 
+def test_plain_text_is_trained_and_validated_but_not_tested(folder: Path) -> None:
+    texts = [{"text": f"The {noun} of a violin, part {k}."} for k, noun in enumerate(NOUNS * 4)]
+    (folder / "text.jsonl").write_text("\n".join(map(json.dumps, texts)))
+    found = load(folder, BOTH + "  - source: text.jsonl\n")
+    for split in (found.train, found.validation):
+        assert {example.source for example in split} == {"make", "mend", "text"}
+    assert {example.source for example in found.test} == {"make", "mend"}
+
+
 def test_a_file_without_sources_is_no_mixture(folder: Path) -> None:
     (folder / "task.yaml").write_text("kind: generate\nprompt: x\n")
     assert mixture_called(str(folder / "task.yaml")) is None
