@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+import luthier
+from luthier.core.console import Console
+from luthier.core.errors import DataError
+
 RESUMES = 2
 
 
@@ -53,3 +57,12 @@ def test_the_record_has_the_sources_of_the_mixture(undisturbed: Any) -> None:
     record = json.loads((Path(reference.run) / "training.json").read_text())
     assert record["epochs"] == 1
     assert record["steps"] == 40
+
+
+def test_rows_of_a_mixture_have_no_single_task(undisturbed: Any, tmp_path: Path) -> None:
+    reference, _ = undisturbed
+    new = tmp_path / "new.jsonl"
+    new.write_text('{"prompt": "the sum of 3 and 4"}')
+    with pytest.raises(DataError, match="no single task") as caught:
+        luthier.predict(reference.run, new, tmp_path / "out.jsonl", Console(quiet=True))
+    assert "evaluate RUN --tasks" in caught.value.fix

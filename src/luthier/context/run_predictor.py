@@ -35,6 +35,7 @@ from luthier.prompts.renderer import Renderer
 from luthier.records.result_cache import ResultCache
 from luthier.records.results import require_tuned_model, tuned_model
 from luthier.records.run_directory import RunDirectory
+from luthier.tasks.mixture import MIXTURE
 
 PredictorSource = Callable[[ResultCache | None], Predictor]
 """A predictor that stores its answers in a cache, if one is given."""
@@ -106,6 +107,13 @@ def open_predictor(
         found = _from_data(run, given, console)
     else:
         found = _stored(run, stored, stored_config(run, given, parts=_NEEDED), console)
+    if found.shape.format == MIXTURE:
+        raise DataError(
+            "the run was trained on a mixture, so its rows have no single task",
+            where=str(run.path),
+            fix="ask it with 'luthier prompt --run', or measure it on each task with 'luthier "
+            "evaluate RUN --tasks'",
+        )
     if not found.shape.has_questions:
         raise DataError(
             f"rows of the format {shortened(found.shape.format)} are no questions",

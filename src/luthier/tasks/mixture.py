@@ -15,6 +15,9 @@ from luthier.core.names import listed
 from luthier.core.user_files import is_there
 from luthier.tasks.load import TASK_FILES
 
+MIXTURE = "mixture"
+"""The format of data that comes from several sources."""
+
 
 class MixtureSource(Config):
     """A source of a mixture."""

@@ -14,7 +14,7 @@ from luthier.data.dataset import Dataset, load_dataset
 from luthier.data.splits import SPLITS
 from luthier.records.run_directory import file_name
 from luthier.tasks.bare import AS_IS
-from luthier.tasks.mixture import Mixture, MixtureSource, mixture_called
+from luthier.tasks.mixture import MIXTURE, Mixture, MixtureSource, mixture_called
 
 _OF_A_SOURCE = {
     "num_train": "num_train of each source in the mixture's file",
@@ -115,7 +115,7 @@ def _joined(mixture: Mixture, parts: list[Dataset]) -> Dataset:
         test=tuple(example for example in splits["test"] if not example.is_plain_text),
         dropped=tuple(dropped for part in parts for dropped in part.dropped),
         fingerprint=fingerprint(*content, mixture.model_dump_json()),
-        format="mixture",
+        format=MIXTURE,
         mixture=mixture,
     )
 
