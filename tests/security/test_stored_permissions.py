@@ -79,8 +79,9 @@ HARMLESS = {
             "num_validations", "validate_every_steps", "patience", "checkpoint_every",
             "checkpoint_every_steps", "keep_checkpoints", "max_time", "parallelism", "shard_group",
             "activation_checkpointing", "compile", "neftune_alpha", "completion_only_loss",
-            "guards.non_finite", "guards.loss_spike", "guards.gradient_spike", "guards.no_change",
-            "guards.max_forgetting", "guards.max_skipped", "guards.max_skipped_in_row",
+            "loss_weight", "guards.non_finite", "guards.loss_spike", "guards.gradient_spike",
+            "guards.no_change", "guards.max_forgetting", "guards.max_skipped",
+            "guards.max_skipped_in_row",
         )
     ),
     *(

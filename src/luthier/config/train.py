@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from luthier.config.base import Config, Seconds
 from luthier.config.permission import SENDS_NUMBERS
 from luthier.core.choices import Checkpointing as Checkpointing
+from luthier.core.choices import LossWeight as LossWeight
 from luthier.core.choices import OptimizerName as OptimizerName
 from luthier.core.choices import Parallelism
 
@@ -139,6 +140,11 @@ class TrainConfig(Config):
     the encoder's embeddings. null: no noise."""
     completion_only_loss: bool = True
     """Train on completions only, not on prompts. Plain text is always trained on completely."""
+    loss_weight: LossWeight = "token"
+    """The thing of which each counts the same in the loss. token: each trained token, so long
+    answers count for more; example: each example; source: each draw from a source of a mixture, on
+    average, so that a source's share of the gradient is its share of the draws. The validation loss
+    is always the mean over tokens."""
 
     def shards(self, processes: int) -> bool:
         """Whether weights and optimizer states are sharded over ``processes`` processes."""

@@ -11,6 +11,7 @@ from luthier.context.run_context import RunContext
 from luthier.core.errors import DataError, UsageError
 from luthier.core.method_facts import FACTS, MethodName
 from luthier.data.caveats import token_caveats
+from luthier.data.loss_weights import with_loss_weights
 from luthier.data.mixture.account import MixtureAccount, account
 from luthier.data.mixture.mixing import sources_of
 from luthier.data.splits import SplitName
@@ -39,7 +40,7 @@ def training_data(context: RunContext, method: MethodName) -> TrainingData:
     mixture = context.dataset.mixture
     mixed = sources_of(mixture, [one.source for one in train.examples]) if mixture else None
     return TrainingData(
-        train=train.examples,
+        train=with_loss_weights(train.examples, context.config.train.loss_weight),
         validation=validation.examples,
         fingerprint=training_fingerprint(context, method),
         objective=Supervised(),
@@ -66,7 +67,8 @@ def mixture_account(context: RunContext) -> MixtureAccount:
             where=f"data.source={context.config.data.source}",
             fix="name a YAML file with sources; 'luthier data show' shows other data",
         )
-    examples = tokenised(context, "train").examples
+    found = tokenised(context, "train").examples
+    examples = with_loss_weights(found, context.config.train.loss_weight)
     sources = sources_of(mixture, [one.source for one in examples])
     read = Counter(one.source for one in context.dataset.train)
     return account(name, sources, examples, read - Counter(one.source for one in examples))

@@ -12,6 +12,7 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 OptimizerName = Literal["adamw", "adamw-8bit", "paged-adamw-8bit", "adafactor", "sgd"]
 Checkpointing = Literal["none", "selective", "full"]
 Parallelism = Literal["ddp", "zero2", "fsdp"]
+LossWeight = Literal["token", "example", "source"]
 BaselineName = Literal["majority", "linear", "nearest", "lead"]
 # IA3 scales keys, values (their own projection or one fused with the queries) and the MLP's inner
 # activations, which are the input of its last projection.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from luthier.data.mixture.order import Sources
@@ -21,8 +21,8 @@ class SourceAccount(Record):
         draws: its number of draws, rounded.
         passes: how often each of its examples is drawn, on average.
         tokens: its share of the processed tokens, prompts included, expected from its mean length.
-        gradient: its share of the trained tokens, likewise. Each trained token has the same weight
-            in the loss, so this is the source's share of the gradient.
+        gradient: its share of the loss, likewise: of the trained tokens, each with its example's
+            weight.
         left_out: examples that were left out before the rates were computed.
     """
 
@@ -55,14 +55,14 @@ def account(
     Args:
         name: the mixture's name.
         sources: its sources.
-        examples: the usable training examples, source by source.
+        examples: the usable training examples with their weights, source by source.
         left_out: the number of other examples by source.
     """
     tokens: Counter[str] = Counter()
-    trained: Counter[str] = Counter()
+    trained: defaultdict[str, float] = defaultdict(float)
     for example in examples:
         tokens[example.source] += example.length
-        trained[example.source] += example.num_trained
+        trained[example.source] += example.weight * example.num_trained
     found = [
         (rate, rate * tokens[one] / size, rate * trained[one] / size)
         for one, size, rate in zip(sources.names, sources.sizes, sources.rates, strict=True)

@@ -41,5 +41,6 @@ def _notes(report: MixtureAccount) -> list[str]:
     return [
         "Each trained token has the same weight in the loss, so sources with long answers have a "
         f"larger share of the gradient than of the draws: {most.name} has {most.rate:.1%} of the "
-        f"draws and {most.gradient:.1%} of the gradient."
+        f"draws and {most.gradient:.1%} of the gradient. train.loss_weight=source makes the shares "
+        "equal."
     ]
