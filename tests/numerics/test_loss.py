@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from tests.objectives import SUPERVISED
 
 from luthier.config import MethodsConfig, TrainConfig
+from luthier.data.loss_weights import with_loss_weights
 from luthier.methods import method_for
 from luthier.models.forward import logits_at
 from luthier.records.run_directory import RunDirectory
@@ -106,6 +108,45 @@ def test_the_loss_of_an_adapted_model_is_pefts_own(
         ours = float(SUPERVISED.summed_loss(model, examples, loaded.device))
     ours /= sum(map(SUPERVISED.trained_tokens, examples))
     assert ours == pytest.approx(transformers_loss(model, examples), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_weighted_losses_are_means_over_tokens_examples_and_sources(
+    name: str, load: Any, make_examples: Any, request: pytest.FixtureRequest
+) -> None:
+    """In double precision from the nats of each example by itself, whatever the micro-batches."""
+    loaded = load(request.getfixturevalue(name))
+    sources = ("a", "b", "b", "a", "c", "b", "a", "a")
+    examples = tuple(
+        replace(example, source=source)
+        for example, source in zip(make_examples(loaded, 8), sources, strict=True)
+    )
+    nats = [our_loss(loaded, (one,)) * SUPERVISED.trained_tokens(one) for one in examples]
+    tokens = [SUPERVISED.trained_tokens(one) for one in examples]
+    assert len(set(tokens)) > 1
+    own = {
+        source: [place for place, one in enumerate(sources) if one == source] for source in "abc"
+    }
+    by_source = {
+        source: sum(nats[place] for place in places) / sum(tokens[place] for place in places)
+        for source, places in own.items()
+    }
+    expected = {
+        "token": sum(nats) / sum(tokens),
+        "example": sum(n / t for n, t in zip(nats, tokens, strict=True)) / 8,
+        "source": sum(by_source[source] * len(own[source]) for source in "abc") / 8,
+    }
+    # The losses of the sources, each with its tokens, sum to that of all.
+    shares = {s: sum(tokens[place] for place in own[s]) / sum(tokens) for s in "abc"}
+    summed = sum(shares[source] * by_source[source] for source in "abc")
+    assert our_loss(loaded, examples) == pytest.approx(summed, rel=1e-6)
+    for by, loss in expected.items():
+        weighted = with_loss_weights(examples, by)  # type: ignore[arg-type]
+        for batch_tokens in (64, 4096):
+            found = SUPERVISED.mean_loss(
+                loaded.model, weighted, loaded.device, batch_tokens=batch_tokens
+            )
+            assert found == pytest.approx(loss, rel=2e-6), by
 
 
 @pytest.mark.parametrize("method", METHODS)
