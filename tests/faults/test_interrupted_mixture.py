@@ -13,6 +13,7 @@ import pytest
 import luthier
 from luthier.core.console import Console
 from luthier.core.errors import DataError
+from luthier.core.files import read_lines
 
 RESUMES = 2
 
@@ -57,6 +58,17 @@ def test_the_record_has_the_sources_of_the_mixture(undisturbed: Any) -> None:
     record = json.loads((Path(reference.run) / "training.json").read_text())
     assert record["epochs"] == 1
     assert record["steps"] == 40
+
+
+def test_the_validation_loss_of_each_source_is_logged(undisturbed: Any) -> None:
+    reference, _ = undisturbed
+    lines = [one for one in read_lines(reference.run / "events.jsonl") if "sources" in one]
+    assert [line["event"] for line in lines] == ["validation"] * 4
+    for line in lines:
+        losses = line["sources"]
+        assert set(losses) == {"sum", "size", "sign"}
+        assert min(losses.values()) < line["loss"] < max(losses.values())
+    assert lines[-1]["sources"] != lines[0]["sources"]
 
 
 def test_rows_of_a_mixture_have_no_single_task(undisturbed: Any, tmp_path: Path) -> None:

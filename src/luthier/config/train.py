@@ -144,7 +144,7 @@ class TrainConfig(Config):
     """The thing of which each counts the same in the loss. token: each trained token, so long
     answers count for more; example: each example; source: each draw from a source of a mixture, on
     average, so that a source's share of the gradient is its share of the draws. The validation loss
-    is always the mean over tokens."""
+    is weighted likewise."""
 
     def shards(self, processes: int) -> bool:
         """Whether weights and optimizer states are sharded over ``processes`` processes."""

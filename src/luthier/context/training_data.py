@@ -39,9 +39,10 @@ def training_data(context: RunContext, method: MethodName) -> TrainingData:
         )
     mixture = context.dataset.mixture
     mixed = sources_of(mixture, [one.source for one in train.examples]) if mixture else None
+    by = context.config.train.loss_weight
     return TrainingData(
-        train=with_loss_weights(train.examples, context.config.train.loss_weight),
-        validation=validation.examples,
+        train=with_loss_weights(train.examples, by),
+        validation=with_loss_weights(validation.examples, by),
         fingerprint=training_fingerprint(context, method),
         objective=Supervised(),
         inputs=training_inputs(context, method),

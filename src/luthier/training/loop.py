@@ -201,13 +201,32 @@ def _validate(state: TrainingState, audience: _Audience) -> None:
         progress.best_step = progress.step
         state.save_best()
         return
-    loss = _finite_loss(state, job.validation, "validation loss")
+    loss, of_sources = _validation_loss(state)
     progress.validations_since_best += 1
     if progress.best_loss is None or loss < progress.best_loss:
         progress.best_loss, progress.best_step = loss, progress.step
         progress.validations_since_best = 0
         state.save_best()
-    audience.on_event("validation", step=progress.step, loss=loss)
+    audience.on_event("validation", step=progress.step, loss=loss, **of_sources)
+
+
+def _validation_loss(state: TrainingState) -> tuple[float, dict[str, dict[str, float]]]:
+    """The validation loss, and with several sources ``sources``: the loss of each."""
+    job = state.job
+    parts: dict[str, list[Trainable]] = {}
+    for example in job.validation:
+        parts.setdefault(example.source, []).append(example)
+    if len(parts) < 2:
+        return _finite_loss(state, job.validation, "validation loss"), {}
+    losses = {
+        source: _finite_loss(state, part, f"validation loss of {source}")
+        for source, part in parts.items()
+    }
+    weights = {
+        source: math.fsum(map(job.objective.loss_weight, part)) for source, part in parts.items()
+    }
+    weighted = math.fsum(losses[source] * weights[source] for source in parts)
+    return weighted / math.fsum(weights.values()), {"sources": losses}
 
 
 def _watch(state: TrainingState, audience: _Audience) -> None:

@@ -33,6 +33,10 @@ class Trainable(Protocol):
     def weight(self) -> float:
         """The weight of the example in the loss, relative to the others."""
 
+    @property
+    def source(self) -> str:
+        """The name of its source in a mixture; empty without a mixture."""
+
 
 ExampleT = TypeVar("ExampleT", bound=Trainable)
 

@@ -83,7 +83,11 @@ class TrackerObserver:
             with self._may_fail():
                 self._tracker = _TRACKERS[self._name](opening)
         elif event == "validation":
-            self._log({"validation/loss": values["loss"]}, values["step"])
+            of_sources = {
+                f"validation/loss/{source}": loss
+                for source, loss in values.get("sources", {}).items()
+            }
+            self._log({"validation/loss": values["loss"], **of_sources}, values["step"])
         elif event == "forgetting":
             self._log({"validation/forgetting": values["rise"]}, values["step"])
 
