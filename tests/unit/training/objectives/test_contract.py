@@ -28,6 +28,7 @@ class Pair:
     chosen: TrainingExample
     rejected: TrainingExample
     weight: float = 1.0
+    source: str = ""
 
 
 class Preference(Objective[Pair]):
