@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from luthier.config import RunConfig
 from luthier.context.fingerprints import training_fingerprint, training_inputs
@@ -14,6 +15,7 @@ from luthier.data.caveats import token_caveats
 from luthier.data.loss_weights import with_loss_weights
 from luthier.data.mixture.account import MixtureAccount, account
 from luthier.data.mixture.mixing import sources_of
+from luthier.data.mixture.order import GENERAL
 from luthier.data.splits import SplitName
 from luthier.data.tokenised import Tokenised, tokenise
 from luthier.models.quantised import require_quantisation
@@ -39,16 +41,18 @@ def training_data(context: RunContext, method: MethodName) -> TrainingData:
         )
     mixture = context.dataset.mixture
     mixed = sources_of(mixture, [one.source for one in train.examples]) if mixture else None
-    by = context.config.train.loss_weight
+    by, own = context.config.train.loss_weight, len(train.examples)
+    general = (replace(text, source=GENERAL) for text in context.replay)
+    weighted = with_loss_weights((*train.examples, *general), by)
     return TrainingData(
-        train=with_loss_weights(train.examples, by),
+        train=weighted[:own],
         validation=with_loss_weights(validation.examples, by),
         fingerprint=training_fingerprint(context, method),
         objective=Supervised(),
         inputs=training_inputs(context, method),
         dropped=train.dropped,
         caveats=tuple(token_caveats(train.rendered, context.renderer.tokenised())),
-        general=context.replay,
+        general=weighted[own:],
         watched=watched_texts(context),
         mixed=mixed,
     )

@@ -85,10 +85,10 @@ class Mixture(Config):
             raise ValueError(f"two sources are called {listed(doubled)}")
         return self
 
-    def place_of(self, name: str) -> str:
-        """The name or path of a source or template; one beside the mixture's file comes first."""
-        beside = self._folder / name
-        return str(beside) if is_there(beside) else name
+    @property
+    def folder(self) -> Path:
+        """The folder of the mixture's file, in which paths are looked for first."""
+        return self._folder
 
 
 def mixture_called(source: str) -> Mixture | None:

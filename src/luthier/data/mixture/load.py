@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from luthier.config.data import DataConfig
 from luthier.config.prompt import PromptConfig
@@ -10,10 +11,14 @@ from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.example import Example
 from luthier.core.seeds import fingerprint
+from luthier.core.user_files import is_there
 from luthier.data.dataset import Dataset, load_dataset
+from luthier.data.readers import READERS
+from luthier.data.sources import find_path
 from luthier.data.splits import SPLITS
 from luthier.records.run_directory import file_name
 from luthier.tasks.bare import AS_IS
+from luthier.tasks.load import TASK_FILES
 from luthier.tasks.mixture import MIXTURE, Mixture, MixtureSource, mixture_called
 
 _OF_A_SOURCE = {
@@ -73,13 +78,24 @@ def _load(
         name: limit and max(1, limit // len(mixture.sources))
         for name, limit in (("num_validation", data.num_validation), ("num_test", data.num_test))
     }
-    own = {"source": mixture.place_of(one.source), "subset": one.subset, "num_train": one.num_train}
+    own = {"source": _place(mixture, one.source), "subset": one.subset, "num_train": one.num_train}
     return load_dataset(
         data.model_copy(update=own | shared),
-        prompt.model_copy(update={"template": one.template and mixture.place_of(one.template)}),
+        prompt.model_copy(update={"template": one.template and _place(mixture, one.template)}),
         seed,
         console,
     )
+
+
+def _place(mixture: Mixture, name: str) -> str:
+    """The name or path of a source or template; one beside the mixture's file comes first.
+
+    A file that is nowhere is missed beside the mixture, where similar names are suggested from.
+    """
+    beside = mixture.folder / name
+    is_file = Path(name).suffix in (*READERS, *TASK_FILES)
+    is_missing = is_file and find_path(name) is None
+    return str(beside) if is_there(beside) or is_missing else name
 
 
 def _named(one: MixtureSource, dataset: Dataset) -> Dataset:

@@ -92,10 +92,11 @@ def test_a_file_without_sources_is_no_mixture(folder: Path) -> None:
         ("sources: []\n", {}, "mix.yaml:1"),
         ("sources:\n  - sorce: make.jsonl\n", {}, "sorce"),
         ("sources:\n  - source: nowhere.jsonl\n", {}, "nowhere.jsonl"),
+        ("sources:\n  - source: mkae.jsonl\n", {}, "did you mean"),
         (BOTH + "temperature: hot\n", {}, "mix.yaml:4"),
     ],
 )
 def test_mistakes_are_named(folder: Path, text: str, data: dict[str, object], said: str) -> None:
     with pytest.raises((UsageError, DataError)) as caught:
         load(folder, text, **data)
-    assert said in f"{caught.value} {caught.value.where}"
+    assert said in f"{caught.value} {caught.value.where} {caught.value.fix}"
